@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "engine/base/bytes.h"
+#include "engine/base/status.h"
+
+namespace bkfs {
+
+// Capacity of the place behind a store, in bytes; zeros where the store cannot tell.
+struct StoreSpace {
+  uint64_t total = 0;
+  uint64_t available = 0;
+};
+
+// An object store: named, immutable byte strings. This is all bkfs asks of any place it stores to.
+//
+// Names are '/'-separated words of [a-z0-9.-], at most 200 bytes, no empty word, no "." or "..";
+// anything else is kInvalid. An object is there whole or not at all: a Put that did not return OK
+// may have happened or not, but never in part. All functions are thread-safe and may block on I/O.
+// Errors: kNotFound for an absent object, kNoSpace/kQuota/kDenied from the store, kUnavailable
+// where trying again may help, kIo otherwise. Every error names the object.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  // The whole object.
+  virtual Result<Bytes> Get(const std::string& name) = 0;
+  // Exactly out.size() bytes from `offset`; kCorrupt when the object is shorter.
+  virtual Status ReadAt(const std::string& name, uint64_t offset, MutableByteView out) = 0;
+  // Stores the concatenation of `parts` if there is no such object yet; kExists otherwise, whatever
+  // that object holds. Durable when it returns OK.
+  virtual Status Put(const std::string& name, std::span<const ByteView> parts) = 0;
+  // Size in bytes.
+  virtual Result<uint64_t> Size(const std::string& name) = 0;
+  // Calls `visit` for each object whose name begins with `prefix` (whole words: "packs/" or "" for
+  // all), in no particular order; stops with the first error `visit` returns. Objects put or removed meanwhile may or
+  // may not be seen. No memory proportional to the number of objects beyond one directory or page.
+  virtual Status List(const std::string& prefix,
+                      const std::function<Status(const std::string& name, uint64_t size)>& visit) = 0;
+  // kNotFound if it is not there. Durable when it returns.
+  virtual Status Remove(const std::string& name) = 0;
+  virtual Result<StoreSpace> Space() = 0;
+  // For messages: "/srv/backup".
+  virtual std::string Describe() const = 0;
+
+  Status PutOne(const std::string& name, ByteView data) { return Put(name, std::span(&data, 1)); }
+};
+
+// The check of names stated above, for implementations.
+Status CheckObjectName(std::string_view name);
+
+}  // namespace bkfs
