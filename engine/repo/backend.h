@@ -39,10 +39,12 @@ class Backend {
   // Size in bytes.
   virtual Result<uint64_t> Size(const std::string& name) = 0;
   // Calls `visit` for each object whose name begins with `prefix` (whole words: "packs/" or "" for
-  // all), in no particular order; stops with the first error `visit` returns. Objects put or removed meanwhile may or
-  // may not be seen. No memory proportional to the number of objects beyond one directory or page.
-  virtual Status List(const std::string& prefix,
-                      const std::function<Status(const std::string& name, uint64_t size)>& visit) = 0;
+  // all), in no particular order; stops with the first error `visit` returns. Objects put or
+  // removed meanwhile may or may not be seen. No memory proportional to the number of objects
+  // beyond one directory or page.
+  virtual Status List(
+      const std::string& prefix,
+      const std::function<Status(const std::string& name, uint64_t size)>& visit) = 0;
   // kNotFound if it is not there. Durable when it returns.
   virtual Status Remove(const std::string& name) = 0;
   virtual Result<StoreSpace> Space() = 0;
@@ -52,7 +54,8 @@ class Backend {
   Status PutOne(const std::string& name, ByteView data) { return Put(name, std::span(&data, 1)); }
 };
 
-// The check of names stated above, for implementations.
+// The checks of names and of List's prefixes stated above, for implementations.
 Status CheckObjectName(std::string_view name);
+Status CheckObjectPrefix(std::string_view prefix);
 
 }  // namespace bkfs

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "engine/base/clock.h"
+#include "engine/base/thread_pool.h"
+#include "engine/cache/index_cache.h"
+#include "engine/format/keyfile.h"
+#include "engine/repo/backend.h"
+#include "engine/repo/blob_reader.h"
+#include "engine/repo/key_directory.h"
+#include "engine/repo/pack_spool.h"
+
+namespace bkfs {
+
+// Whose packs a writer may rely on instead of storing a blob again (doc/threat-model.md).
+enum class DedupPolicy {
+  kOwn,      // this key's and the master's
+  kTrusted,  // also those of keys that can read what they write (ReadWrite)
+  kAll,
+};
+Result<DedupPolicy> ParseDedupPolicy(std::string_view word);  // own|trusted|all
+
+struct WriterOptions {
+  uint32_t contents_frame = 512 << 10;  // plaintext bytes per frame, about
+  uint32_t trees_frame = 256 << 10;
+  uint64_t pack_target = 32ULL << 20;   // sealed bytes per pack, about
+  int level = 3;                        // zstd
+  size_t threads = 2;                   // compress and seal
+  size_t upload_threads = 2;
+  size_t packs_in_flight = 6;           // complete packs waiting for the store; beyond, Add waits
+  DedupPolicy dedup = DedupPolicy::kOwn;
+  // true: a pack the store refuses is kept and tried again until it is stored or the writer ends;
+  // meanwhile Add and Flush return the store's error. false: the first error is final.
+  bool keep_trying = false;
+};
+
+struct WriterStats {
+  uint64_t blobs_new = 0;
+  uint64_t blobs_known = 0;
+  uint64_t bytes_new = 0;      // plaintext of new blobs
+  uint64_t bytes_known = 0;
+  uint64_t bytes_stored = 0;   // sealed bytes put into the store
+  uint64_t bytes_pending = 0;  // accepted (plaintext), not in the store yet
+};
+
+// Stores blobs: id, index lookup, frames, packs, upload. Add may be called from many threads.
+//
+// Order of promises: when Add returns, the blob is in memory; after Protect it survives kill -9 (if the
+// spool is on disk); after Sync a power cut; after Flush it is in the store and in the index.
+class BlobWriter final : public PendingBlobs {
+ public:
+  // References must outlive it.
+  struct Context {
+    Backend& store;
+    IndexCache& index;
+    KeyDirectory& keys;
+    const KeyMaterial& key;
+    const RepoHeader& header;
+    Logger& log;
+    Clock& clock;
+  };
+  BlobWriter(const Context& context, std::unique_ptr<PackSpool> spool, WriterOptions options);
+  // Stops without storing what is pending; a spool on disk keeps it.
+  ~BlobWriter() override;
+
+  // Stores `data` unless it is known. At most 16 MiB.
+  Result<BlobId> Add(PackKind kind, ByteView data);
+  // Whether the blob is stored, pending or neither.
+  Result<bool> Has(PackKind kind, const BlobId& id);
+  Status Protect();
+  Status Sync();
+  // Closes frames and packs, waits for the store, and puts an index segment.
+  Status Flush();
+  // Takes over packs and blobs that an earlier process left in the spool.
+  // (`key` is the pack's data key, for reading it back until it is stored).
+  Status AdoptComplete(std::unique_ptr<SpooledPack> pack, const SignedFooter& footer, Secret key);
+  Status AdoptStored(const IndexedPack& pack);
+
+  Result<std::optional<BlobData>> ReadPending(PackKind kind, const BlobId& id) override;
+  WriterStats stats() const;
+  // The store's last error while packs wait for it (keep_trying), or the final error; OK otherwise.
+  Status health();
+
+ private:
+  struct OpenFrame;
+  struct OpenPack;
+  struct FinishedPack;
+  struct PendingBlob;
+  using PendingMap = std::unordered_map<BlobId, std::shared_ptr<PendingBlob>, IdHash>;
+
+  static size_t Slot(PackKind kind) { return kind == PackKind::kContents ? 0 : 1; }
+  BlobId MakeId(PackKind kind, ByteView data) const;
+  bool Trusts(const CachedPack& pack);
+  Result<bool> IsStored(PackKind kind, const BlobId& id);
+  void CloseFrame(PackKind kind) BKFS_REQUIRES(mutex_);
+  void SealFrame(const std::shared_ptr<OpenFrame>& frame);
+  Status PlaceFrame(OpenFrame& frame, Bytes inner);
+  Result<std::shared_ptr<OpenPack>> AcquirePack(PackKind kind);
+  Status FinishPack(const std::shared_ptr<OpenPack>& pack);
+  void QueueUpload(std::shared_ptr<FinishedPack> pack);
+  void Upload(const std::shared_ptr<FinishedPack>& pack);
+  Status StoreOnce(FinishedPack& pack);
+  Status CloseOpenPacks();
+  Status PutSegment();
+  void Fail(const Status& status) BKFS_EXCLUDES(mutex_);
+  Status CurrentError() BKFS_REQUIRES(mutex_);
+
+  const Context context_;
+  const WriterOptions options_;
+  std::unique_ptr<PackSpool> spool_;
+  const Secret tree_id_key_;
+  const KeyId self_;
+
+  // Lock order: mutex_ before a pack's own; neither is held over compression, spool or store I/O,
+  // but for FrameGuard::Protect (a write into the ring) under mutex_.
+  Mutex mutex_;
+  CondVar changed_;
+  std::array<std::shared_ptr<OpenFrame>, 2> frames_ BKFS_GUARDED_BY(mutex_);
+  std::array<PendingMap, 2> pending_ BKFS_GUARDED_BY(mutex_);
+  std::array<std::vector<std::shared_ptr<OpenPack>>, 2> packs_ BKFS_GUARDED_BY(mutex_);
+  std::vector<std::shared_ptr<OpenFrame>> unspooled_ BKFS_GUARDED_BY(mutex_);
+  size_t frames_in_flight_ BKFS_GUARDED_BY(mutex_) = 0;
+  size_t packs_in_flight_ BKFS_GUARDED_BY(mutex_) = 0;
+  std::vector<IndexedPack> unindexed_ BKFS_GUARDED_BY(mutex_);
+  Status error_ BKFS_GUARDED_BY(mutex_);        // final
+  Status store_error_ BKFS_GUARDED_BY(mutex_);  // while trying again
+  bool stopping_ BKFS_GUARDED_BY(mutex_) = false;
+  mutable Mutex stats_mutex_;
+  WriterStats stats_ BKFS_GUARDED_BY(stats_mutex_);
+  Mutex trust_mutex_;
+  std::unordered_map<KeyId, bool, IdHash> trust_ BKFS_GUARDED_BY(trust_mutex_);
+  ThreadPool sealers_;
+  ThreadPool uploads_;
+};
+
+}  // namespace bkfs

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "engine/base/clock.h"
+#include "engine/base/log.h"
+#include "engine/cache/index_cache.h"
+#include "engine/format/keyfile.h"
+#include "engine/repo/backend.h"
+#include "engine/repo/blob_reader.h"
+#include "engine/repo/blob_writer.h"
+#include "engine/repo/key_directory.h"
+#include "engine/repo/snapshot_store.h"
+#include "engine/repo/tree_source.h"
+
+namespace bkfs {
+
+struct CreateOptions {
+  ChunkSizes chunks;
+  bool pad = false;
+};
+
+// Makes a repository in an empty store and returns its master key. kExists if there is one already.
+// Call with the keyfile safely written: `save` gets the material before bkfs.repo is put, so that no repository
+// exists whose key was lost.
+Result<KeyMaterial> CreateRepository(Backend& store, const CreateOptions& options, Clock& clock,
+                                     const std::function<Status(const KeyMaterial&)>& save);
+
+// An open repository: the pieces of the engine wired together. Thread-safe as its pieces are.
+class Repository {
+ public:
+  struct Options {
+    std::string cache_directory;           // <dir>/<repository>/... is used; must not be empty
+    uint64_t index_memory = 64ULL << 20;
+    uint64_t frame_cache = 64ULL << 20;
+    uint64_t tree_cache = 32ULL << 20;
+    size_t prefetch_threads = 2;
+  };
+
+  // kNoRepository, kWrongKey, kCorrupt (tampered header or key), kUnsupported (newer format).
+  // Loads the index as far as the key allows. References must outlive the repository.
+  static Result<std::unique_ptr<Repository>> Open(std::unique_ptr<Backend> store, KeyMaterial key,
+                                                  const Options& options, Logger& log,
+                                                  Clock& clock);
+  ~Repository();
+
+  Backend& store() { return *store_; }
+  const RepoHeader& header() const { return header_; }
+  const KeyMaterial& key() const { return key_; }
+  Logger& log() { return log_; }
+  Clock& clock() { return clock_; }
+  KeyDirectory& keys() { return *keys_; }
+  SnapshotStore& snapshots() { return *snapshots_; }
+  // These three want an index key: any type but LogOnly. Check has_index() first.
+  bool has_index() const { return index_ != nullptr; }
+  IndexCache& index() { return *index_; }
+  BlobReader& blobs() { return *blobs_; }
+  TreeSource& trees() { return *trees_; }
+
+  // Loads new index segments and forgets vanished ones. Cheap when nothing changed.
+  Status RefreshIndex();
+  // Loads footers of packs that no segment covers: for a store whose index was lost.
+  Status RebuildIndex();
+
+  // kDenied when the key may not write or has been revoked.
+  Result<std::unique_ptr<BlobWriter>> NewWriter(std::unique_ptr<PackSpool> spool,
+                                                const WriterOptions& options);
+  // Where this repository's and key's local state lives: <cache>/<repo id>/<key id>; made if missing.
+  const std::string& local_directory() const { return local_directory_; }
+  // A key for sealing local state, for one purpose.
+  Secret LocalKey(std::string_view purpose) const;
+
+ private:
+  Repository(std::unique_ptr<Backend> store, KeyMaterial key, RepoHeader header, Logger& log,
+             Clock& clock);
+  Status OpenIndex(const Options& options);
+  Status LoadSegment(const IndexId& id);
+  Result<SignedFooter> FetchFooter(const PackId& id, uint64_t size);
+  Status AcceptFooter(const PackId& id, uint64_t size, const SignedFooter& footer,
+                      PackFooter& out);
+  friend class RepositoryChecker;
+
+  std::unique_ptr<Backend> store_;
+  KeyMaterial key_;
+  RepoHeader header_;
+  Logger& log_;
+  Clock& clock_;
+  std::string local_directory_;
+  std::unique_ptr<KeyDirectory> keys_;
+  std::unique_ptr<IndexCache> index_;
+  std::unique_ptr<SeenRecords> seen_;
+  std::unique_ptr<SnapshotStore> snapshots_;
+  std::unique_ptr<BlobReader> blobs_;
+  std::unique_ptr<TreeSource> trees_;
+  Mutex refresh_mutex_;  // one refresh at a time; held over store calls on purpose
+};
+
+// Reads and checks bkfs.repo. kNoRepository when there is none.
+Result<RepoHeader> ReadHeader(Backend& store);
+
+}  // namespace bkfs
