@@ -12,7 +12,8 @@ namespace bkfs {
 
 enum class Cipher : uint8_t { kAes256Gcm = 1, kChaCha20Poly1305 = 2 };
 
-// AES-256-GCM where the processor has AES and carry-less multiplication, ChaCha20-Poly1305 elsewhere.
+// AES-256-GCM where the processor has AES and carry-less multiplication, ChaCha20-Poly1305
+// elsewhere.
 Cipher PreferredCipher();
 Result<Cipher> ParseCipher(uint8_t raw);
 

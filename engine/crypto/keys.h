@@ -52,7 +52,8 @@ class SigningKey {
 KeyId KeyIdOf(const PublicKey& signing_key);
 bool VerifySignature(const PublicKey& signer, ByteView message, const Signature& signature);
 
-// Argon2id (RFC 9106, version 0x13) to 32 bytes. kInvalid above the limits of doc/format.md section 3.
+// Argon2id (RFC 9106, version 0x13) to 32 bytes. kInvalid above the limits of doc/format.md
+// section 3.
 struct PassphraseParams {
   uint64_t opslimit = 3;
   uint64_t memlimit = 64ULL << 20;
