@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "backends/memory/memory_backend.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace bkfs {
+
+Result<MemoryBackend::Object> MemoryBackend::Find(const std::string& name) const {
+  BKFS_TRY(CheckObjectName(name));
+  MutexLock lock(mutex_);
+  auto it = objects_.find(name);
+  if (it == objects_.end()) return Status(Code::kNotFound, "no object " + name);
+  return it->second;
+}
+
+Result<Bytes> MemoryBackend::Get(const std::string& name) {
+  BKFS_ASSIGN(Object object, Find(name));
+  return Bytes(*object);
+}
+
+Status MemoryBackend::ReadAt(const std::string& name, uint64_t offset, MutableByteView out) {
+  BKFS_ASSIGN(Object object, Find(name));
+  if (offset > object->size() || out.size() > object->size() - offset) {
+    return {Code::kCorrupt, name + " ends too early: it has been cut"};
+  }
+  std::copy_n(object->data() + offset, out.size(), out.data());
+  return {};
+}
+
+Status MemoryBackend::Put(const std::string& name, std::span<const ByteView> parts) {
+  BKFS_TRY(CheckObjectName(name));
+  uint64_t size = 0;
+  for (ByteView part : parts) size += part.size();
+  Bytes data;
+  data.reserve(size);
+  for (ByteView part : parts) Append(data, part);
+  auto object = std::make_shared<const Bytes>(std::move(data));
+
+  MutexLock lock(mutex_);
+  if (objects_.contains(name)) return {Code::kExists, name + " is there already"};
+  if (capacity_ != 0 && (used_ > capacity_ || size > capacity_ - used_)) {
+    return {Code::kNoSpace, "no space for " + name};
+  }
+  objects_.emplace(name, std::move(object));
+  used_ += size;
+  return {};
+}
+
+Result<uint64_t> MemoryBackend::Size(const std::string& name) {
+  BKFS_ASSIGN(Object object, Find(name));
+  return uint64_t{object->size()};
+}
+
+Status MemoryBackend::List(
+    const std::string& prefix,
+    const std::function<Status(const std::string& name, uint64_t size)>& visit) {
+  BKFS_TRY(CheckObjectPrefix(prefix));
+  // The lock is taken anew for each step, so that `visit` may use this store.
+  std::string last = prefix;
+  for (;;) {
+    uint64_t size = 0;
+    {
+      MutexLock lock(mutex_);
+      auto it = objects_.upper_bound(last);
+      if (it == objects_.end() || !it->first.starts_with(prefix)) return {};
+      last = it->first;
+      size = it->second->size();
+    }
+    BKFS_TRY(visit(last, size));
+  }
+}
+
+Status MemoryBackend::Remove(const std::string& name) {
+  BKFS_TRY(CheckObjectName(name));
+  MutexLock lock(mutex_);
+  auto it = objects_.find(name);
+  if (it == objects_.end()) return {Code::kNotFound, "no object " + name};
+  used_ -= it->second->size();
+  objects_.erase(it);
+  return {};
+}
+
+Result<StoreSpace> MemoryBackend::Space() {
+  MutexLock lock(mutex_);
+  if (capacity_ == 0) return StoreSpace{};
+  return StoreSpace{.total = capacity_, .available = capacity_ - std::min(used_, capacity_)};
+}
+
+std::unique_ptr<MemoryBackend> MemoryBackend::Clone() const {
+  auto copy = std::make_unique<MemoryBackend>(capacity_);
+  MutexLock lock(mutex_);
+  MutexLock copy_lock(copy->mutex_);  // nobody else knows it yet
+  copy->objects_ = objects_;
+  copy->used_ = used_;
+  return copy;
+}
+
+void MemoryBackend::Replace(const std::string& name, Bytes data) {
+  auto object = std::make_shared<const Bytes>(std::move(data));
+  MutexLock lock(mutex_);
+  auto [it, added] = objects_.try_emplace(name, object);
+  if (!added) used_ -= std::exchange(it->second, object)->size();
+  used_ += object->size();
+}
+
+}  // namespace bkfs

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "engine/base/mutex.h"
+#include "engine/repo/backend.h"
+
+namespace bkfs {
+
+// A store in memory, for tests. Besides Backend's contract it can do what no real store offers:
+// copy its whole state (objects are shared, so a copy is cheap) and damage an object in place.
+class MemoryBackend final : public Backend {
+ public:
+  // Puts that would make the objects' sizes add up to more than `capacity` fail with kNoSpace;
+  // zero means no limit.
+  explicit MemoryBackend(uint64_t capacity = 0) : capacity_(capacity) {}
+
+  Result<Bytes> Get(const std::string& name) override;
+  Status ReadAt(const std::string& name, uint64_t offset, MutableByteView out) override;
+  Status Put(const std::string& name, std::span<const ByteView> parts) override;
+  Result<uint64_t> Size(const std::string& name) override;
+  Status List(const std::string& prefix,
+              const std::function<Status(const std::string& name, uint64_t size)>& visit) override;
+  Status Remove(const std::string& name) override;
+  Result<StoreSpace> Space() override;
+  std::string Describe() const override { return "memory"; }
+
+  // A store of its own with what this one holds now.
+  std::unique_ptr<MemoryBackend> Clone() const;
+  // Sets an object's bytes whether or not it is there, as damage or an attacker would. Ignores the
+  // capacity.
+  void Replace(const std::string& name, Bytes data);
+
+ private:
+  using Object = std::shared_ptr<const Bytes>;  // shared by readers at work and by clones
+
+  Result<Object> Find(const std::string& name) const;
+
+  const uint64_t capacity_;
+  mutable Mutex mutex_;  // a leaf: nothing is called while it is held
+  std::map<std::string, Object> objects_ BKFS_GUARDED_BY(mutex_);
+  uint64_t used_ BKFS_GUARDED_BY(mutex_) = 0;
+};
+
+}  // namespace bkfs
