@@ -17,6 +17,8 @@ int HexValue(char c) {
 }
 }  // namespace
 
+void Append(Bytes& out, ByteView more) { out.insert(out.end(), more.begin(), more.end()); }
+
 std::string ToHex(ByteView bytes) {
   std::string out;
   out.reserve(bytes.size() * 2);

@@ -25,7 +25,8 @@ inline ByteView AsBytes(std::string_view text) {
 inline std::string_view AsText(ByteView bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
-inline void Append(Bytes& out, ByteView more) { out.insert(out.end(), more.begin(), more.end()); }
+// Not inline: g++ 12 sees overflows that are not there when vector::insert is inlined.
+void Append(Bytes& out, ByteView more);
 
 // Little-endian integers at any alignment.
 template <typename T>
@@ -44,7 +45,7 @@ template <typename T>
 void AppendInt(Bytes& out, T value) {
   uint8_t raw[sizeof value];
   Store(raw, value);
-  out.insert(out.end(), raw, raw + sizeof raw);
+  Append(out, raw);
 }
 
 // Lower-case hexadecimal. ParseHex refuses odd lengths and anything but [0-9a-f].
