@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/config.h"
+
+#include <charconv>
+#include <map>
+
+#include "engine/base/fd.h"
+#include "tools/ini.h"
+
+namespace bkfs {
+
+namespace {
+constexpr uint64_t kMaxConfig = 1 << 20;
+
+Status BadValue(std::string_view text, std::string_view want) {
+  return {Code::kInvalid, "bad value '" + std::string(text) + "' (want " + std::string(want) + ")"};
+}
+
+// One value of the configuration on its way into a Config.
+struct Setting {
+  const std::string& value;
+  const std::string& folder;  // of the configuration file
+  const Environment& env;
+};
+using Setter = std::function<Status(Config&, const Setting&)>;
+
+Result<std::string> ExpandPath(const Setting& s) {
+  if (s.value.empty()) return BadValue(s.value, "a path");
+  if (s.value.starts_with("~/")) {
+    const char* home = s.env("HOME");
+    if (home == nullptr) return Status(Code::kInvalid, "'~' without HOME in the environment");
+    return home + s.value.substr(1);
+  }
+  if (s.value[0] == '/' || s.value.find("://") != std::string::npos) return s.value;
+  return s.folder + "/" + s.value;
+}
+
+Setter Path(std::string Config::*field) {
+  return [field](Config& config, const Setting& s) -> Status {
+    BKFS_ASSIGN(config.*field, ExpandPath(s));
+    return {};
+  };
+}
+
+// A Setter from a place in Config and a parser of its values.
+template <typename Place, typename Parser>
+Setter Parsed(Place place, Parser parse) {
+  return [place, parse](Config& config, const Setting& s) -> Status {
+    auto parsed = parse(s.value);
+    if (!parsed.ok()) return parsed.status();
+    place(config) = *parsed;
+    return {};
+  };
+}
+
+auto NumberUpTo(uint64_t most, int base = 10) {
+  return [most, base](std::string_view text) -> Result<uint32_t> {
+    BKFS_ASSIGN(uint64_t number, ParseNumber(text, most, base));
+    return static_cast<uint32_t>(number);
+  };
+}
+
+Result<std::string> NotEmpty(std::string_view text) {
+  if (text.empty()) return BadValue(text, "something");
+  return std::string(text);
+}
+
+Setter AddTo(std::vector<std::string> Config::Backup::*list, bool is_path) {
+  return [list, is_path](Config& config, const Setting& s) -> Status {
+    std::string value = s.value;
+    if (value.empty()) return BadValue(value, "something");
+    if (is_path) {
+      BKFS_ASSIGN(value, ExpandPath(s));
+    }
+    (config.backup.*list).push_back(std::move(value));
+    return {};
+  };
+}
+
+using KeyTable = std::map<std::string, Setter, std::less<>>;
+
+KeyTable MountKeys() {
+  return {
+      {"CommitIdle",
+       Parsed(
+           [](Config & c) -> auto& { return c.mount.commit_idle_seconds; }, ParseSeconds)},
+      {"Threads", Parsed(
+                      [](Config & c) -> auto& { return c.mount.threads; }, NumberUpTo(64))},
+      {"AllowOther", Parsed(
+                         [](Config & c) -> auto& { return c.mount.allow_other; }, ParseBool)},
+      {"ReadOnly", Parsed(
+                       [](Config & c) -> auto& { return c.mount.read_only; }, ParseBool)},
+      {"Fsync", Parsed(
+                    [](Config & c) -> auto& { return c.mount.fsync_to_store; }, ParseFsyncTarget)},
+      {"LogLevel", Parsed(
+                       [](Config & c) -> auto& { return c.mount.log_level; }, ParseLogLevel)},
+      {"LogFile",
+       [](Config& c, const Setting& s) -> Status {
+         BKFS_ASSIGN(c.mount.log_file, ExpandPath(s));
+         return {};
+       }},
+      {"Dedup", Parsed(
+                    [](Config & c) -> auto& { return c.mount.dedup; }, ParseDedupPolicy)},
+      {"Uid", Parsed(
+                  [](Config & c) -> auto& { return c.mount.uid; }, NumberUpTo(0xFFFFFFFE))},
+      {"Gid", Parsed(
+                  [](Config & c) -> auto& { return c.mount.gid; }, NumberUpTo(0xFFFFFFFE))},
+      {"Umask", Parsed(
+                    [](Config & c) -> auto& { return c.mount.umask; }, NumberUpTo(0777, 8))},
+  };
+}
+
+const std::map<std::string, KeyTable, std::less<>>& Sections() {
+  static const std::map<std::string, KeyTable, std::less<>> sections = {
+      {"Repository",
+       {{"URL", Path(&Config::url)},
+        {"KeyFile", Path(&Config::key_file)},
+        {"PassphraseFile", Path(&Config::passphrase_file)}}},
+      {"Cache",
+       {{"Directory", Path(&Config::cache_directory)},
+        {"Size", Parsed(
+                     [](Config & c) -> auto& { return c.cache_size; }, ParseSize)}}},
+      {"Mount", MountKeys()},
+      {"Backup",
+       {{"Name", Parsed(
+                     [](Config & c) -> auto& { return c.backup.name; }, NotEmpty)},
+        {"Paths", AddTo(&Config::Backup::paths, true)},
+        {"Exclude", AddTo(&Config::Backup::exclude, false)},
+        {"OneFileSystem",
+         Parsed(
+             [](Config & c) -> auto& { return c.backup.one_file_system; }, ParseBool)}}},
+  };
+  return sections;
+}
+
+std::string Names(const auto& map) {
+  std::string out;
+  for (const auto& [name, unused] : map) out += (out.empty() ? "" : ", ") + name;
+  return out;
+}
+
+Status ApplyEntry(const IniEntry& entry, const std::string& file, const std::string& folder,
+                  const Environment& env, Config& config) {
+  auto section = Sections().find(entry.section);
+  if (section == Sections().end()) {
+    return IniError(
+        file, entry.line,
+        "unknown section [" + entry.section + "] (there are " + Names(Sections()) + ")");
+  }
+  auto key = section->second.find(entry.key);
+  if (key == section->second.end()) {
+    return IniError(file, entry.line,
+                    "unknown key '" + entry.key + "' in [" + entry.section + "] (there are " +
+                        Names(section->second) + ")");
+  }
+  Status set = key->second(config, {entry.value, folder, env});
+  if (!set.ok()) return IniError(file, entry.line, entry.key + ": " + set.message());
+  return {};
+}
+
+bool MayRepeat(const IniEntry& entry) {
+  return entry.section == "Backup" && (entry.key == "Paths" || entry.key == "Exclude");
+}
+
+void Override(std::string& value, const std::string& arg, const char* from_env) {
+  if (from_env != nullptr && *from_env != '\0') value = from_env;
+  if (!arg.empty()) value = arg;
+}
+}  // namespace
+
+Result<uint64_t> ParseNumber(std::string_view text, uint64_t most, int base) {
+  uint64_t number = 0;
+  auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number, base);
+  if (text.empty() || error != std::errc() || end != text.data() + text.size() || number > most) {
+    return BadValue(text, base == 8 ? "an octal number" : "a number up to " + std::to_string(most));
+  }
+  return number;
+}
+
+Result<uint64_t> ParseSize(std::string_view text) {
+  constexpr std::string_view kUnits = "KMGT";
+  std::string_view digits = text;
+  unsigned shift = 0;
+  if (size_t unit = digits.empty() ? std::string_view::npos : kUnits.find(digits.back());
+      unit != std::string_view::npos) {
+    shift = 10 * (static_cast<unsigned>(unit) + 1);
+    digits.remove_suffix(1);
+  }
+  auto number = ParseNumber(digits, UINT64_MAX >> shift);
+  if (!number.ok()) return BadValue(text, "a size such as 512M or 2G");
+  return *number << shift;
+}
+
+Result<int64_t> ParseSeconds(std::string_view text) {
+  std::string_view digits = text;
+  int64_t unit = 1;
+  if (!digits.empty() && std::string_view("smh").find(digits.back()) != std::string_view::npos) {
+    unit = digits.back() == 's' ? 1 : digits.back() == 'm' ? 60 : 3600;
+    digits.remove_suffix(1);
+  }
+  auto number = ParseNumber(digits, 1'000'000);
+  if (!number.ok()) return BadValue(text, "seconds, or a time such as 30s or 5m");
+  return static_cast<int64_t>(*number) * unit;
+}
+
+Result<bool> ParseBool(std::string_view text) {
+  for (std::string_view yes : {"yes", "true", "on", "1"}) {
+    if (text == yes) return true;
+  }
+  for (std::string_view no : {"no", "false", "off", "0"}) {
+    if (text == no) return false;
+  }
+  return BadValue(text, "yes or no");
+}
+
+Result<bool> ParseFsyncTarget(std::string_view text) {
+  if (text == "store") return true;
+  if (text == "spool") return false;
+  return BadValue(text, "store or spool");
+}
+
+Result<Config> ParseConfig(std::string_view text, const std::string& file, const Environment& env) {
+  BKFS_ASSIGN(std::vector<IniEntry> entries, ParseIni(text, file));
+  if (entries.empty()) return IniError(file, 1, "the configuration is empty");
+  size_t slash = file.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : file.substr(0, slash);
+  Config config;
+  std::map<std::string, int> seen;
+  for (const IniEntry& entry : entries) {
+    auto [first, is_new] = seen.try_emplace(entry.section + "/" + entry.key, entry.line);
+    if (!is_new && !MayRepeat(entry)) {
+      return IniError(
+          file, entry.line,
+          entry.key + " is given twice (first in line " + std::to_string(first->second) + ")");
+    }
+    BKFS_TRY(ApplyEntry(entry, file, folder, env, config));
+  }
+  return config;
+}
+
+Result<Config> LoadConfig(const std::string& file, const Environment& env) {
+  auto bytes = ReadWholeFile(file, kMaxConfig);
+  if (!bytes.ok()) {
+    return Status(Code::kInvalid, "cannot read the configuration: " + bytes.status().message());
+  }
+  return ParseConfig(AsText(*bytes), file, env);
+}
+
+Result<Config> MakeConfig(const ConfigArgs& args, const Environment& env) {
+  std::string file;
+  Override(file, args.config_file, env("BKFS_CONFIG_FILE"));
+  Config config;
+  if (!file.empty()) {
+    BKFS_ASSIGN(config, LoadConfig(file, env));
+  }
+  Override(config.url, args.url, env("BKFS_REPOSITORY"));
+  Override(config.key_file, args.key_file, env("BKFS_KEY_FILE"));
+  Override(config.passphrase_file, args.passphrase_file, env("BKFS_PASSPHRASE_FILE"));
+  Override(config.cache_directory, args.cache_directory, env("BKFS_CACHE_DIR"));
+  return config;
+}
+
+}  // namespace bkfs

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/base/log.h"
+#include "engine/repo/blob_writer.h"
+
+namespace bkfs {
+
+// What a configuration file, the environment and a command line say together. Strings are empty and
+// optionals absent where nobody said anything.
+struct Config {
+  // [Repository]
+  std::string url;              // URL=: a path, file:///path
+  std::string key_file;         // KeyFile=
+  std::string passphrase_file;  // PassphraseFile=
+  // [Cache]
+  std::string cache_directory;         // Directory=
+  std::optional<uint64_t> cache_size;  // Size=: memory for caches, e.g. 256M
+  // [Mount]
+  struct Mount {
+    std::optional<int64_t> commit_idle_seconds;  // CommitIdle=
+    std::optional<unsigned> threads;             // Threads=
+    std::optional<bool> allow_other;             // AllowOther=
+    std::optional<bool> read_only;               // ReadOnly=
+    std::optional<bool> fsync_to_store;          // Fsync=store|spool
+    std::optional<LogLevel> log_level;           // LogLevel=
+    std::string log_file;                        // LogFile=
+    std::optional<DedupPolicy> dedup;            // Dedup=own|trusted|all
+    std::optional<uint32_t> uid;                 // Uid=
+    std::optional<uint32_t> gid;                 // Gid=
+    std::optional<uint32_t> umask;               // Umask= (octal)
+  } mount;
+  // [Backup]
+  struct Backup {
+    std::string name;                  // Name=
+    std::vector<std::string> paths;    // Paths=, may be repeated
+    std::vector<std::string> exclude;  // Exclude=, may be repeated
+    std::optional<bool> one_file_system;
+  } backup;
+};
+
+// What -C, -R, -K and their like gave; empty where they were not.
+struct ConfigArgs {
+  std::string config_file;
+  std::string url;
+  std::string key_file;
+  std::string passphrase_file;
+  std::string cache_directory;
+};
+// getenv(3), handed in so that tests hold it.
+using Environment = std::function<const char*(const char* name)>;
+
+// The configuration in INI text. An unknown section or key, a key given twice, and a bad value are
+// kInvalid with "<file>:<line>: ". Relative paths count from the file's folder; "~/" is $HOME.
+Result<Config> ParseConfig(std::string_view text, const std::string& file, const Environment& env);
+// The same from a file. kInvalid when it cannot be read or is empty.
+Result<Config> LoadConfig(const std::string& file, const Environment& env);
+// Command line before environment (BKFS_CONFIG_FILE, BKFS_REPOSITORY, BKFS_KEY_FILE,
+// BKFS_PASSPHRASE_FILE, BKFS_CACHE_DIR) before configuration file.
+Result<Config> MakeConfig(const ConfigArgs& args, const Environment& env);
+
+// Values as options and configuration share them; errors are kInvalid and name the value.
+Result<uint64_t> ParseSize(std::string_view text);    // 4096, 512K, 64M, 2G, 1T (powers of 1024)
+Result<int64_t> ParseSeconds(std::string_view text);  // 10, 10s, 5m, 1h
+Result<uint64_t> ParseNumber(std::string_view text, uint64_t most, int base = 10);
+Result<bool> ParseBool(std::string_view text);         // yes|no|true|false|on|off|1|0
+Result<bool> ParseFsyncTarget(std::string_view text);  // store (true) | spool (false)
+
+}  // namespace bkfs
