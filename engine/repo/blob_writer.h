@@ -92,52 +92,72 @@ class BlobWriter final : public PendingBlobs {
 
  private:
   struct OpenFrame;
-  struct OpenPack;
-  struct FinishedPack;
-  struct PendingBlob;
-  using PendingMap = std::unordered_map<BlobId, std::shared_ptr<PendingBlob>, IdHash>;
+  struct TravellingPack;
+  struct PendingBlob {
+    std::shared_ptr<OpenFrame> frame;      // until the frame is in the spool
+    std::shared_ptr<TravellingPack> pack;  // from then on
+    PackFrame place;
+    uint32_t offset = 0;
+    uint32_t length = 0;
+  };
+  using PendingMap = std::unordered_map<BlobId, PendingBlob, IdHash>;
 
   static size_t Slot(PackKind kind) { return kind == PackKind::kContents ? 0 : 1; }
   BlobId MakeId(PackKind kind, ByteView data) const;
-  bool Trusts(const CachedPack& pack);
+  bool Trusts(const KeyId& writer);
   Result<bool> IsStored(PackKind kind, const BlobId& id);
-  void CloseFrame(PackKind kind) BKFS_REQUIRES(mutex_);
+  Status WaitForRoom() BKFS_REQUIRES(mutex_);
+  std::shared_ptr<OpenFrame> AppendToFrame(PackKind kind, const BlobId& id, ByteView data)
+      BKFS_REQUIRES(mutex_);
+  std::shared_ptr<OpenFrame> TakeFrame(PackKind kind) BKFS_REQUIRES(mutex_);
+  void Submit(std::shared_ptr<OpenFrame> frame) BKFS_EXCLUDES(mutex_);
   void SealFrame(const std::shared_ptr<OpenFrame>& frame);
-  Status PlaceFrame(OpenFrame& frame, Bytes inner);
-  Result<std::shared_ptr<OpenPack>> AcquirePack(PackKind kind);
-  Status FinishPack(const std::shared_ptr<OpenPack>& pack);
-  void QueueUpload(std::shared_ptr<FinishedPack> pack);
-  void Upload(const std::shared_ptr<FinishedPack>& pack);
-  Status StoreOnce(FinishedPack& pack);
-  Status CloseOpenPacks();
+  Status PlaceFrame(OpenFrame& frame, ByteView inner, std::shared_ptr<TravellingPack>& pack,
+                    PackFrame& place);
+  Result<std::shared_ptr<TravellingPack>> NewPack(PackKind kind);
+  Status FinishPack(const std::shared_ptr<TravellingPack>& pack);
+  void QueueUpload(std::shared_ptr<TravellingPack> pack) BKFS_EXCLUDES(mutex_);
+  void Upload(const std::shared_ptr<TravellingPack>& pack);
+  Status StoreOnce(TravellingPack& pack);
+  void Settle(TravellingPack& pack) BKFS_EXCLUDES(mutex_);
+  bool WaitToRetry(const Status& why, int attempt) BKFS_EXCLUDES(mutex_);
+  Status WaitForFrames() BKFS_EXCLUDES(mutex_);
+  Status WaitForUploads() BKFS_EXCLUDES(mutex_);
   Status PutSegment();
   void Fail(const Status& status) BKFS_EXCLUDES(mutex_);
   Status CurrentError() BKFS_REQUIRES(mutex_);
 
   const Context context_;
   const WriterOptions options_;
-  std::unique_ptr<PackSpool> spool_;
+  const std::unique_ptr<PackSpool> spool_;
   const Secret tree_id_key_;
   const KeyId self_;
 
-  // Lock order: mutex_ before a pack's own; neither is held over compression, spool or store I/O,
-  // but for FrameGuard::Protect (a write into the ring) under mutex_.
+  // Lock order: a place_mutex_, then mutex_, then a TravellingPack's. A place_mutex_ is held over sealing and the
+  // spool's append, so that one kind's frames follow each other into one pack; mutex_ over no I/O but
+  // FrameGuard::Protect; segment_mutex_ alone, over the store's put.
+  std::array<Mutex, 2> place_mutex_;
+  std::array<std::shared_ptr<TravellingPack>, 2> open_pack_;  // each under its place_mutex_
   Mutex mutex_;
   CondVar changed_;
   std::array<std::shared_ptr<OpenFrame>, 2> frames_ BKFS_GUARDED_BY(mutex_);
   std::array<PendingMap, 2> pending_ BKFS_GUARDED_BY(mutex_);
-  std::array<std::vector<std::shared_ptr<OpenPack>>, 2> packs_ BKFS_GUARDED_BY(mutex_);
   std::vector<std::shared_ptr<OpenFrame>> unspooled_ BKFS_GUARDED_BY(mutex_);
   size_t frames_in_flight_ BKFS_GUARDED_BY(mutex_) = 0;
   size_t packs_in_flight_ BKFS_GUARDED_BY(mutex_) = 0;
+  uint64_t retry_wish_ BKFS_GUARDED_BY(mutex_) = 0;  // counts requests to try the store again now
   std::vector<IndexedPack> unindexed_ BKFS_GUARDED_BY(mutex_);
   Status error_ BKFS_GUARDED_BY(mutex_);        // final
   Status store_error_ BKFS_GUARDED_BY(mutex_);  // while trying again
   bool stopping_ BKFS_GUARDED_BY(mutex_) = false;
+  Mutex segment_mutex_;
   mutable Mutex stats_mutex_;
   WriterStats stats_ BKFS_GUARDED_BY(stats_mutex_);
   Mutex trust_mutex_;
   std::unordered_map<KeyId, bool, IdHash> trust_ BKFS_GUARDED_BY(trust_mutex_);
+  Mutex decoded_mutex_;
+  std::pair<const TravellingPack*, uint32_t> decoded_at_ BKFS_GUARDED_BY(decoded_mutex_);
+  FramePtr decoded_ BKFS_GUARDED_BY(decoded_mutex_);  // last frame read back from the spool
   ThreadPool sealers_;
   ThreadPool uploads_;
 };

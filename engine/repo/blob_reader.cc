@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/repo/blob_reader.h"
+
+#include "engine/codec/frame_codec.h"
+#include "engine/crypto/hash.h"
+
+namespace bkfs {
+
+namespace {
+FrameCodec& ThreadCodec() {
+  thread_local FrameCodec codec;
+  return codec;
+}
+}  // namespace
+
+Secret TreeIdKey(ByteView id_key) { return DeriveKey("bkfs v1 tree id", id_key); }
+
+BlobReader::BlobReader(Backend& store, IndexCache& index, const KeyMaterial& key,
+                       const RepoHeader& header, Logger& log, std::function<Status()> refresh,
+                       Options options)
+    : store_(store),
+      index_(index),
+      key_(key),
+      header_(header),
+      log_(log),
+      refresh_(std::move(refresh)),
+      tree_id_key_(TreeIdKey(key.id_key.view())),
+      frames_(options.frame_cache_bytes),
+      pack_keys_(key),
+      prefetch_(options.prefetch_threads, 16) {}
+
+BlobReader::~BlobReader() { prefetch_.Drain(); }
+
+void BlobReader::SetPending(PendingBlobs* pending) {
+  MutexLock lock(pending_mutex_);
+  pending_ = pending;
+}
+
+bool BlobReader::CanRead(PackKind kind) const {
+  return kind == PackKind::kContents ? MayReadContents(key_.type) : MayReadTrees(key_.type);
+}
+
+Result<BlobData> BlobReader::Read(PackKind kind, const BlobId& id) {
+  PendingBlobs* pending = nullptr;
+  {
+    MutexLock lock(pending_mutex_);
+    pending = pending_;
+  }
+  if (pending) {
+    BKFS_ASSIGN(auto found, pending->ReadPending(kind, id));
+    if (found) return std::move(*found);
+  }
+  return ReadStored(kind, id);
+}
+
+Result<BlobData> BlobReader::ReadStored(PackKind kind, const BlobId& id) {
+  if (!CanRead(kind)) {
+    return Status(Code::kDenied, "a " + std::string(KeyTypeName(key_.type)) +
+                                     " key cannot read what is stored");
+  }
+  BKFS_ASSIGN(auto at, index_.Find(id));
+  if (!at && refresh_) {
+    BKFS_TRY(refresh_());
+    BKFS_ASSIGN(at, index_.Find(id));
+  }
+  if (!at) {
+    return Status(Code::kCorrupt,
+                  "blob " + id.hex() + " is in no pack the index knows: the pack is missing");
+  }
+  Result<BlobData> data = ReadAt(kind, id, *at);
+  if (data.ok() || data.code() != Code::kCorrupt) return data;
+  log_.Error(data.status().message());
+  BKFS_ASSIGN(auto copies, index_.FindAll(id));
+  for (const auto& copy : copies) {
+    if (copy.pack == at->pack && copy.frame.offset == at->frame.offset) continue;
+    Result<BlobData> other = ReadAt(kind, id, copy);
+    if (other.ok()) {
+      log_.Warning("blob " + id.hex() + " was read from another pack");
+      return other;
+    }
+  }
+  return data;
+}
+
+Result<BlobData> BlobReader::ReadAt(PackKind kind, const BlobId& id, const BlobLocation& at) {
+  BKFS_ASSIGN(FramePtr frame, Frame(kind, at));
+  ByteView plain = frame->plain();
+  if (uint64_t{at.offset} + at.length > plain.size()) {
+    return Status(Code::kCorrupt, "blob " + id.hex() + " lies outside its frame");
+  }
+  ByteView bytes = plain.subspan(at.offset, at.length);
+  if (!frame->IsVerified(at.offset)) {
+    ByteView key = kind == PackKind::kContents ? key_.id_key.view() : tree_id_key_.view();
+    if (KeyedHash(key, bytes) != id.bytes) {
+      return Status(Code::kCorrupt, "blob " + id.hex() +
+                                        " does not hash to its id: its writer stored other bytes");
+    }
+    frame->SetVerified(at.offset);
+  }
+  return BlobData{frame, bytes};
+}
+
+Result<FramePtr> BlobReader::Frame(PackKind kind, const BlobLocation& at) {
+  return frames_.GetOrLoad({at.pack, at.frame.offset}, [&] { return LoadFrame(kind, at); });
+}
+
+Result<FramePtr> BlobReader::LoadFrame(PackKind kind, const BlobLocation& at) {
+  BKFS_ASSIGN(CachedPack pack, index_.Pack(at.pack));
+  const std::string name = PackName(pack.id);
+  if (pack.kind != kind) {
+    return Status(Code::kCorrupt, name + " is of the wrong kind: its index entry was forged");
+  }
+  BKFS_ASSIGN(Secret key, pack_keys_.Open(at.pack, pack, at.frame.slot));
+  if (at.frame.length > kMaxFrameLength || at.frame.plain > kMaxFramePlain) {
+    return Status(Code::kCorrupt, name + ": frame is larger than the format allows");
+  }
+  Bytes sealed(at.frame.length);
+  Status read = store_.ReadAt(name, at.frame.offset, sealed);
+  if (read.Is(Code::kNotFound)) {
+    return Status(Code::kCorrupt, name + " is missing from the store");
+  }
+  BKFS_TRY(read);
+  auto inner = OpenFrame(pack.slots[at.frame.slot].cipher, key.view(), header_.repo,
+                         static_cast<uint8_t>(kind), sealed);
+  if (!inner.ok()) {
+    return Status(Code::kCorrupt, name + ": frame at " + std::to_string(at.frame.offset) +
+                                      " was changed: " + inner.status().message());
+  }
+  auto plain = ThreadCodec().Decode(*inner, at.frame.plain);
+  if (!plain.ok()) return plain.status().WithContext(name);
+  return FramePtr(std::make_shared<DecodedFrame>(std::move(plain).value()));
+}
+
+void BlobReader::Prefetch(PackKind kind, const std::vector<BlobId>& ids) {
+  if (!CanRead(kind)) return;
+  FrameKey last{~0U, ~0U};
+  for (const auto& id : ids) {
+    auto at = index_.Find(id);
+    if (!at.ok() || !*at) continue;
+    const BlobLocation place = **at;
+    FrameKey key{place.pack, place.frame.offset};
+    if (key == last || frames_.Contains(key)) continue;
+    last = key;
+    // An error is met again, and told, by whoever reads the blob.
+    if (!prefetch_.TrySubmit([this, kind, place] { (void)Frame(kind, place); })) return;
+  }
+}
+
+}  // namespace bkfs

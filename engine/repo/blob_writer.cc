@@ -1,0 +1,591 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/repo/blob_writer.h"
+
+#include <algorithm>
+
+#include "engine/codec/frame_codec.h"
+#include "engine/crypto/hash.h"
+
+namespace bkfs {
+
+namespace {
+constexpr size_t kSegmentEvery = 32;  // packs: what a killed backup has to send again at most
+constexpr size_t kQueue = 4096;       // never reached: the counters below bound what is queued
+constexpr int64_t kSecond = 1'000'000'000;
+constexpr int64_t kLongestRetry = 30 * kSecond;
+}  // namespace
+
+Result<DedupPolicy> ParseDedupPolicy(std::string_view word) {
+  if (word == "own") return DedupPolicy::kOwn;
+  if (word == "trusted") return DedupPolicy::kTrusted;
+  if (word == "all") return DedupPolicy::kAll;
+  return Status(Code::kInvalid,
+                "unknown dedup policy '" + std::string(word) + "' (want own, trusted or all)");
+}
+
+// Blobs that will be compressed together. Its fields change under the writer's mutex_ until it is taken
+// for sealing; from then on only guard and protected_count do.
+struct BlobWriter::OpenFrame {
+  PackKind kind = PackKind::kContents;
+  Bytes plain;
+  std::vector<PackBlob> blobs;
+  std::unique_ptr<FrameGuard> guard;
+  size_t protected_count = 0;
+};
+
+// A pack from its first frame until it is in the store.
+struct BlobWriter::TravellingPack {
+  PackKind kind = PackKind::kContents;
+  PackSlot slot;
+  Secret key;                           // for reading back
+  std::unique_ptr<FrameSealer> sealer;  // null when adopted
+  Hasher hasher;
+  uint64_t size = 0;
+  PackFooter footer;
+  SignedFooter signed_footer;
+  PackId id;
+  Mutex mutex;
+  std::unique_ptr<SpooledPack> spooled BKFS_GUARDED_BY(mutex);  // null once it is in the store
+};
+
+BlobWriter::BlobWriter(const Context& context, std::unique_ptr<PackSpool> spool,
+                       WriterOptions options)
+    : context_(context),
+      options_(options),
+      spool_(std::move(spool)),
+      tree_id_key_(TreeIdKey(context.key.id_key.view())),
+      self_(context.key.id()),
+      sealers_(options.threads, kQueue),
+      uploads_(options.upload_threads, kQueue) {}
+
+BlobWriter::~BlobWriter() {
+  {
+    MutexLock lock(mutex_);
+    stopping_ = true;
+  }
+  changed_.NotifyAll();
+  sealers_.Drain();
+  uploads_.Drain();
+}
+
+BlobId BlobWriter::MakeId(PackKind kind, ByteView data) const {
+  ByteView key =
+      kind == PackKind::kContents ? context_.key.id_key.view() : tree_id_key_.view();
+  BlobId id;
+  id.bytes = KeyedHash(key, data);
+  return id;
+}
+
+bool BlobWriter::Trusts(const KeyId& writer) {
+  if (writer == self_ || options_.dedup == DedupPolicy::kAll) return true;
+  {
+    MutexLock lock(trust_mutex_);
+    auto found = trust_.find(writer);
+    if (found != trust_.end()) return found->second;
+  }
+  auto signer = context_.keys.Find(writer);
+  bool trusted = signer.ok() && !signer->revoked() &&
+                 (signer->type == KeyType::kMaster ||
+                  (options_.dedup == DedupPolicy::kTrusted && MayReadContents(signer->type)));
+  MutexLock lock(trust_mutex_);
+  trust_[writer] = trusted;
+  return trusted;
+}
+
+Result<bool> BlobWriter::IsStored(PackKind kind, const BlobId& id) {
+  BKFS_ASSIGN(auto first, context_.index.Find(id));
+  if (!first) return false;
+  auto usable = [&](const BlobLocation& at) -> Result<bool> {
+    BKFS_ASSIGN(CachedPack pack, context_.index.Pack(at.pack));
+    return pack.kind == kind && at.frame.slot < pack.slots.size() &&
+           Trusts(pack.slots[at.frame.slot].writer);
+  };
+  BKFS_ASSIGN(bool good, usable(*first));
+  if (good) return true;
+  BKFS_ASSIGN(auto copies, context_.index.FindAll(id));
+  for (const auto& copy : copies) {
+    BKFS_ASSIGN(good, usable(copy));
+    if (good) return true;
+  }
+  return false;
+}
+
+Status BlobWriter::CurrentError() {
+  if (!error_.ok()) return error_;
+  return store_error_;
+}
+
+Status BlobWriter::health() {
+  MutexLock lock(mutex_);
+  return CurrentError();
+}
+
+WriterStats BlobWriter::stats() const {
+  MutexLock lock(stats_mutex_);
+  return stats_;
+}
+
+Status BlobWriter::WaitForRoom() {
+  for (;;) {
+    BKFS_TRY(CurrentError());
+    if (stopping_) return {Code::kInterrupted, "the writer is being closed"};
+    if (frames_in_flight_ < options_.threads * 2 + 2 &&
+        packs_in_flight_ < options_.packs_in_flight) {
+      return {};
+    }
+    changed_.Wait(mutex_);
+  }
+}
+
+Result<bool> BlobWriter::Has(PackKind kind, const BlobId& id) {
+  {
+    MutexLock lock(mutex_);
+    if (pending_[Slot(kind)].contains(id)) return true;
+  }
+  return IsStored(kind, id);
+}
+
+Result<BlobId> BlobWriter::Add(PackKind kind, ByteView data) {
+  if (data.size() > kMaxFramePlain) {
+    return Status(Code::kTooLarge, "a blob of " + std::to_string(data.size()) + " bytes");
+  }
+  const BlobId id = MakeId(kind, data);
+  BKFS_ASSIGN(bool known, Has(kind, id));
+  std::shared_ptr<OpenFrame> before;
+  std::shared_ptr<OpenFrame> full;
+  if (!known) {
+    MutexLock lock(mutex_);
+    BKFS_TRY(WaitForRoom());
+    known = pending_[Slot(kind)].contains(id);  // another thread may have been quicker
+    if (!known) {
+      const auto& open = frames_[Slot(kind)];
+      if (open && open->plain.size() + data.size() > kMaxFramePlain) before = TakeFrame(kind);
+      full = AppendToFrame(kind, id, data);
+    }
+  }
+  if (before) Submit(std::move(before));
+  if (full) Submit(std::move(full));
+  MutexLock lock(stats_mutex_);
+  (known ? stats_.blobs_known : stats_.blobs_new) += 1;
+  (known ? stats_.bytes_known : stats_.bytes_new) += data.size();
+  if (!known) stats_.bytes_pending += data.size();
+  return id;
+}
+
+std::shared_ptr<BlobWriter::OpenFrame> BlobWriter::AppendToFrame(PackKind kind, const BlobId& id,
+                                                                 ByteView data) {
+  const size_t target =
+      kind == PackKind::kContents ? options_.contents_frame : options_.trees_frame;
+  auto& frame = frames_[Slot(kind)];
+  if (!frame) {
+    frame = std::make_shared<OpenFrame>();
+    frame->kind = kind;
+    frame->plain.reserve(target + context_.header.chunks.max);
+    unspooled_.push_back(frame);
+  }
+  const auto offset = static_cast<uint32_t>(frame->plain.size());
+  const auto length = static_cast<uint32_t>(data.size());
+  Append(frame->plain, data);
+  frame->blobs.push_back({id, 0, offset, length});
+  pending_[Slot(kind)][id] = PendingBlob{frame, nullptr, {}, offset, length};
+  if (frame->plain.size() < target) return nullptr;
+  return TakeFrame(kind);
+}
+
+std::shared_ptr<BlobWriter::OpenFrame> BlobWriter::TakeFrame(PackKind kind) {
+  auto frame = std::move(frames_[Slot(kind)]);
+  frames_[Slot(kind)] = nullptr;
+  if (frame) ++frames_in_flight_;
+  return frame;
+}
+
+void BlobWriter::Submit(std::shared_ptr<OpenFrame> frame) {
+  sealers_.Submit([this, frame = std::move(frame)] { SealFrame(frame); });
+}
+
+void BlobWriter::SealFrame(const std::shared_ptr<OpenFrame>& frame) {
+  thread_local std::pair<int, std::unique_ptr<FrameCodec>> codec;
+  if (!codec.second || codec.first != options_.level) {
+    codec = {options_.level, std::make_unique<FrameCodec>(options_.level)};
+  }
+  Bytes inner = codec.second->Encode(frame->plain, context_.header.pad);
+  std::shared_ptr<TravellingPack> pack;
+  PackFrame place;
+  Status status;
+  {
+    MutexLock placing(place_mutex_[Slot(frame->kind)]);
+    status = PlaceFrame(*frame, inner, pack, place);
+    if (status.ok()) {
+      MutexLock lock(mutex_);
+      auto& pending = pending_[Slot(frame->kind)];
+      for (const auto& blob : frame->blobs) {
+        pending[blob.id] = PendingBlob{nullptr, pack, place, blob.offset, blob.length};
+      }
+    }
+    if (status.ok() && pack->size >= options_.pack_target) {
+      open_pack_[Slot(frame->kind)] = nullptr;
+      status = FinishPack(pack);
+      if (status.ok()) QueueUpload(pack);
+    }
+  }
+  if (!status.ok()) Fail(status);
+  {
+    MutexLock lock(mutex_);
+    if (status.ok()) {
+      frame->guard.reset();
+      std::erase(unspooled_, frame);
+    }
+    --frames_in_flight_;
+  }
+  changed_.NotifyAll();
+}
+
+Status BlobWriter::PlaceFrame(OpenFrame& frame, ByteView inner,
+                              std::shared_ptr<TravellingPack>& pack, PackFrame& place) {
+  auto& open = open_pack_[Slot(frame.kind)];
+  if (!open) {
+    BKFS_ASSIGN(open, NewPack(frame.kind));
+  }
+  pack = open;
+  Bytes sealed = pack->sealer->Seal({{inner}});
+  place.offset = static_cast<uint32_t>(pack->size);
+  place.length = static_cast<uint32_t>(sealed.size());
+  place.plain = static_cast<uint32_t>(frame.plain.size());
+  place.slot = 0;
+  const auto number = static_cast<uint32_t>(pack->footer.frames.size());
+  for (auto& blob : frame.blobs) blob.frame = number;
+  {
+    MutexLock lock(pack->mutex);
+    BKFS_TRY(pack->spooled->AppendFrame(sealed, place, frame.blobs));
+  }
+  pack->hasher.Update(sealed);
+  pack->size += sealed.size();
+  pack->footer.frames.push_back(place);
+  pack->footer.blobs.insert(pack->footer.blobs.end(), frame.blobs.begin(), frame.blobs.end());
+  return {};
+}
+
+Result<std::shared_ptr<BlobWriter::TravellingPack>> BlobWriter::NewPack(PackKind kind) {
+  const EpochPublicKeys& epoch = context_.header.epochs.back();
+  auto pack = std::make_shared<TravellingPack>();
+  pack->kind = kind;
+  pack->key = RandomSecret(32);
+  pack->sealer = std::make_unique<FrameSealer>(context_.header.cipher, pack->key.Clone(),
+                                               context_.header.repo, static_cast<uint8_t>(kind));
+  pack->slot.epoch = epoch.epoch;
+  pack->slot.cipher = context_.header.cipher;
+  pack->slot.writer = self_;
+  pack->slot.box =
+      SealBox(kind == PackKind::kContents ? epoch.content : epoch.tree, pack->key.view());
+  const Bytes header = EncodePackHeader(kind);
+  {
+    MutexLock lock(pack->mutex);
+    BKFS_ASSIGN(pack->spooled, spool_->Create(kind, header, pack->slot, pack->key.view()));
+  }
+  pack->hasher.Update(header);
+  pack->size = header.size();
+  pack->footer.kind = kind;
+  pack->footer.signer = self_;
+  pack->footer.slots.push_back(pack->slot);
+  return pack;
+}
+
+Status BlobWriter::FinishPack(const std::shared_ptr<TravellingPack>& pack) {
+  pack->footer.data_hash = pack->hasher.Finish();
+  pack->signed_footer = SignFooter(pack->footer, context_.header.repo, context_.key.signing);
+  Bytes end = EncodePackEnd(pack->signed_footer, context_.header.cipher,
+                            context_.key.index_key.view(), context_.header.repo);
+  {
+    MutexLock lock(pack->mutex);
+    BKFS_TRY(pack->spooled->AppendEnd(end, pack->signed_footer));
+  }
+  pack->hasher.Update(end);
+  pack->size += end.size();
+  pack->id.bytes = pack->hasher.Finish();
+  return {};
+}
+
+void BlobWriter::QueueUpload(std::shared_ptr<TravellingPack> pack) {
+  {
+    MutexLock lock(mutex_);
+    ++packs_in_flight_;
+  }
+  uploads_.Submit([this, pack = std::move(pack)] { Upload(pack); });
+}
+
+void BlobWriter::Upload(const std::shared_ptr<TravellingPack>& pack) {
+  Status status;
+  for (int attempt = 0;; ++attempt) {
+    status = StoreOnce(*pack);
+    if (status.ok() || !options_.keep_trying) break;
+    if (attempt == 0) context_.log.Error("storing a pack failed, it is kept: " + status.message());
+    if (!WaitToRetry(status, attempt)) break;
+  }
+  if (status.ok()) Settle(*pack);
+  bool segment_due = false;
+  {
+    MutexLock lock(mutex_);
+    if (status.ok()) store_error_ = {};
+    --packs_in_flight_;
+    segment_due = unindexed_.size() >= kSegmentEvery;
+  }
+  if (!status.ok()) Fail(status);
+  changed_.NotifyAll();
+  if (segment_due) {
+    Status put = PutSegment();
+    if (!put.ok()) context_.log.Warning("index segment not stored yet: " + put.message());
+  }
+}
+
+Status BlobWriter::StoreOnce(TravellingPack& pack) {
+  const std::string name = PackName(pack.id);
+  std::vector<ByteView> parts;
+  {
+    MutexLock lock(pack.mutex);
+    BKFS_ASSIGN(parts, pack.spooled->Contents());
+  }
+  Status put = context_.store.Put(name, parts);
+  // Taken already: a try that failed only seemingly, or a crash after it. The name is the hash of the
+  // bytes, so only a short object could differ.
+  if (put.Is(Code::kExists)) {
+    BKFS_ASSIGN(uint64_t size, context_.store.Size(name));
+    if (size != pack.size) return {Code::kCorrupt, name + " is in the store with another size"};
+    put = {};
+  }
+  BKFS_TRY(put);
+  const IndexedPack indexed{pack.id, pack.size, pack.signed_footer};
+  BKFS_TRY(spool_->RememberStored(indexed));
+  BKFS_ASSIGN(uint32_t number, context_.index.AddPack(pack.id, pack.size, pack.footer));
+  (void)number;
+  MutexLock lock(mutex_);
+  unindexed_.push_back(indexed);
+  return {};
+}
+
+// The pack is in the store and in the index: readers find its blobs there.
+void BlobWriter::Settle(TravellingPack& pack) {
+  uint64_t plain = 0;
+  {
+    MutexLock lock(mutex_);
+    auto& pending = pending_[Slot(pack.kind)];
+    for (const auto& blob : pack.footer.blobs) {
+      plain += blob.length;
+      auto found = pending.find(blob.id);
+      if (found != pending.end() && found->second.pack.get() == &pack) pending.erase(found);
+    }
+  }
+  {
+    MutexLock lock(stats_mutex_);
+    stats_.bytes_stored += pack.size;
+    stats_.bytes_pending -= std::min(stats_.bytes_pending, plain);
+  }
+  {
+    MutexLock lock(decoded_mutex_);
+    decoded_at_ = {nullptr, 0};
+    decoded_ = nullptr;
+  }
+  MutexLock lock(pack.mutex);
+  pack.spooled->Discard();
+  pack.spooled = nullptr;
+  pack.key = Secret();
+  pack.sealer = nullptr;
+}
+
+bool BlobWriter::WaitToRetry(const Status& why, int attempt) {
+  MutexLock lock(mutex_);
+  if (stopping_) return false;
+  store_error_ = why;
+  changed_.NotifyAll();
+  const int64_t wait = std::min(kSecond << std::min(attempt, 5), kLongestRetry);
+  const int64_t until = context_.clock.MonotonicNanos() + wait;
+  const uint64_t wish = retry_wish_;
+  while (!stopping_ && retry_wish_ == wish) {
+    int64_t left = until - context_.clock.MonotonicNanos();
+    if (left <= 0 || !changed_.WaitFor(mutex_, left)) break;
+  }
+  return !stopping_;
+}
+
+void BlobWriter::Fail(const Status& status) {
+  {
+    MutexLock lock(mutex_);
+    if (stopping_) return;
+    if (error_.ok()) error_ = status;
+  }
+  changed_.NotifyAll();
+}
+
+Status BlobWriter::Protect() {
+  MutexLock lock(mutex_);
+  BKFS_TRY(error_);
+  for (const auto& frame : unspooled_) {
+    if (frame->protected_count == frame->blobs.size()) continue;
+    if (!frame->guard) {
+      BKFS_ASSIGN(frame->guard, spool_->NewGuard());
+    }
+    for (; frame->protected_count < frame->blobs.size(); ++frame->protected_count) {
+      const PackBlob& blob = frame->blobs[frame->protected_count];
+      BKFS_TRY(frame->guard->Protect(frame->kind, blob.id,
+                                     ByteView(frame->plain).subspan(blob.offset, blob.length)));
+    }
+  }
+  return {};
+}
+
+Status BlobWriter::Sync() {
+  BKFS_TRY(Protect());
+  return spool_->Sync();
+}
+
+Status BlobWriter::WaitForFrames() {
+  MutexLock lock(mutex_);
+  while (frames_in_flight_ > 0 && error_.ok()) changed_.Wait(mutex_);
+  return error_;
+}
+
+Status BlobWriter::WaitForUploads() {
+  MutexLock lock(mutex_);
+  store_error_ = {};
+  ++retry_wish_;
+  changed_.NotifyAll();
+  while (packs_in_flight_ > 0 && CurrentError().ok()) changed_.Wait(mutex_);
+  return CurrentError();
+}
+
+Status BlobWriter::Flush() {
+  for (PackKind kind : {PackKind::kContents, PackKind::kTrees}) {
+    std::shared_ptr<OpenFrame> frame;
+    {
+      MutexLock lock(mutex_);
+      BKFS_TRY(error_);
+      frame = TakeFrame(kind);
+    }
+    if (frame) Submit(std::move(frame));
+  }
+  BKFS_TRY(WaitForFrames());
+  for (PackKind kind : {PackKind::kContents, PackKind::kTrees}) {
+    std::shared_ptr<TravellingPack> pack;
+    {
+      MutexLock placing(place_mutex_[Slot(kind)]);
+      pack = std::move(open_pack_[Slot(kind)]);
+      open_pack_[Slot(kind)] = nullptr;
+      if (pack) {
+        Status status = FinishPack(pack);
+        if (!status.ok()) {
+          Fail(status);
+          return status;
+        }
+      }
+    }
+    if (pack) QueueUpload(std::move(pack));
+  }
+  BKFS_TRY(WaitForUploads());
+  return PutSegment();
+}
+
+Status BlobWriter::PutSegment() {
+  MutexLock one_at_a_time(segment_mutex_);
+  IndexSegment segment;
+  {
+    MutexLock lock(mutex_);
+    segment.packs = unindexed_;
+  }
+  if (segment.packs.empty()) return {};
+  Bytes object = EncodeIndexSegment(segment, context_.header.cipher,
+                                    context_.key.index_key.view(), context_.header.repo);
+  IndexId id;
+  id.bytes = HashBytes(object);
+  BKFS_TRY(context_.store.PutOne(IndexName(id), object));
+  std::vector<PackId> packs;
+  for (const auto& pack : segment.packs) packs.push_back(pack.id);
+  {
+    MutexLock lock(mutex_);
+    unindexed_.erase(unindexed_.begin(),
+                     unindexed_.begin() + static_cast<ptrdiff_t>(packs.size()));
+  }
+  BKFS_TRY(context_.index.MarkSegment(id, packs));
+  return spool_->ForgetStored(packs);
+}
+
+Status BlobWriter::AdoptComplete(std::unique_ptr<SpooledPack> spooled,
+                                 const SignedFooter& signed_footer, Secret key) {
+  auto pack = std::make_shared<TravellingPack>();
+  uint64_t size = 0;
+  {
+    MutexLock lock(pack->mutex);
+    pack->spooled = std::move(spooled);
+    BKFS_ASSIGN(auto parts, pack->spooled->Contents());
+    for (ByteView part : parts) {
+      pack->hasher.Update(part);
+      size += part.size();
+    }
+  }
+  pack->size = size;
+  pack->id.bytes = pack->hasher.Finish();
+  pack->key = std::move(key);
+  pack->signed_footer = signed_footer;
+  BKFS_ASSIGN(pack->footer, DecodeFooterBody(signed_footer.body, size));
+  pack->kind = pack->footer.kind;
+  pack->slot = pack->footer.slots.at(0);
+  {
+    MutexLock lock(mutex_);
+    for (const auto& blob : pack->footer.blobs) {
+      pending_[Slot(pack->kind)][blob.id] =
+          PendingBlob{nullptr, pack, pack->footer.frames[blob.frame], blob.offset, blob.length};
+    }
+  }
+  QueueUpload(std::move(pack));
+  return {};
+}
+
+Status BlobWriter::AdoptStored(const IndexedPack& indexed) {
+  BKFS_ASSIGN(PackFooter footer, DecodeFooterBody(indexed.footer.body, indexed.size));
+  BKFS_ASSIGN(uint32_t number, context_.index.AddPack(indexed.id, indexed.size, footer));
+  (void)number;
+  MutexLock lock(mutex_);
+  unindexed_.push_back(indexed);
+  return {};
+}
+
+Result<std::optional<BlobData>> BlobWriter::ReadPending(PackKind kind, const BlobId& id) {
+  PendingBlob pending;
+  {
+    MutexLock lock(mutex_);
+    auto found = pending_[Slot(kind)].find(id);
+    if (found == pending_[Slot(kind)].end()) return std::optional<BlobData>();
+    pending = found->second;
+    if (pending.frame) {
+      ByteView bytes = ByteView(pending.frame->plain).subspan(pending.offset, pending.length);
+      auto copy = std::make_shared<const Bytes>(bytes.begin(), bytes.end());
+      return std::optional<BlobData>(BlobData{copy, *copy});
+    }
+  }
+  auto slice = [&](const FramePtr& frame) {
+    return std::optional<BlobData>(
+        BlobData{frame, frame->plain().subspan(pending.offset, pending.length)});
+  };
+  const std::pair<const TravellingPack*, uint32_t> at{pending.pack.get(), pending.place.offset};
+  {
+    MutexLock lock(decoded_mutex_);
+    if (decoded_ && decoded_at_ == at) return slice(decoded_);
+  }
+  Bytes sealed(pending.place.length);
+  Secret key;
+  {
+    MutexLock lock(pending.pack->mutex);
+    if (!pending.pack->spooled) return std::optional<BlobData>();  // just stored: the index has it
+    BKFS_TRY(pending.pack->spooled->ReadAt(pending.place.offset, sealed));
+    key = pending.pack->key.Clone();
+  }
+  BKFS_ASSIGN(Bytes inner, bkfs::OpenFrame(pending.pack->slot.cipher, key.view(), context_.header.repo,
+                                     static_cast<uint8_t>(kind), sealed));
+  FrameCodec codec;
+  BKFS_ASSIGN(Bytes plain, codec.Decode(inner, pending.place.plain));
+  auto frame = std::make_shared<const DecodedFrame>(std::move(plain));
+  MutexLock lock(decoded_mutex_);
+  decoded_ = frame;
+  decoded_at_ = at;
+  return slice(frame);
+}
+
+}  // namespace bkfs

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/repo/key_directory.h"
+
+#include <algorithm>
+
+namespace bkfs {
+
+namespace {
+constexpr std::string_view kPrefix = "keys/";
+constexpr std::string_view kRevokedSuffix = ".revoked";
+}  // namespace
+
+std::string KeyDirectory::BadgeName(const KeyId& id) { return std::string(kPrefix) + id.hex(); }
+std::string KeyDirectory::RevocationName(const KeyId& id) {
+  return BadgeName(id) + std::string(kRevokedSuffix);
+}
+
+KeyDirectory::KeyDirectory(Backend& store, const RepoHeader& header, Logger& log)
+    : store_(store), header_(header), log_(log) {
+  Signer master;
+  master.id = KeyIdOf(header.master);
+  master.type = KeyType::kMaster;
+  master.public_key = header.master;
+  master.created_ns = header.created_ns;
+  signers_.push_back(std::move(master));
+}
+
+Status KeyDirectory::Refresh() {
+  std::vector<std::string> names;
+  BKFS_TRY(store_.List(std::string(kPrefix), [&](const std::string& name, uint64_t) {
+    names.push_back(name);
+    return Status();
+  }));
+  // A badge's name is a prefix of its revocation's, so sorting puts badges first.
+  std::sort(names.begin(), names.end());
+  for (const auto& name : names) {
+    {
+      MutexLock lock(mutex_);
+      if (std::find(refused_.begin(), refused_.end(), name) != refused_.end()) continue;
+    }
+    Status status = LoadOne(name);
+    if (status.ok()) continue;
+    // Trouble with the store is not a verdict on the object.
+    if (!status.Is(Code::kCorrupt) && !status.Is(Code::kUnsupported)) return status;
+    log_.Warning(name + " is refused: " + status.message());
+    MutexLock lock(mutex_);
+    refused_.push_back(name);
+  }
+  return {};
+}
+
+Status KeyDirectory::LoadOne(const std::string& name) {
+  std::string_view rest = std::string_view(name).substr(kPrefix.size());
+  bool is_revocation = rest.ends_with(kRevokedSuffix);
+  if (is_revocation) rest.remove_suffix(kRevokedSuffix.size());
+  auto id = KeyId::FromHex(rest);
+  if (!id.ok()) return {};  // not ours; readers pass over other names
+  {
+    MutexLock lock(mutex_);
+    for (const auto& signer : signers_) {
+      if (signer.id == *id && (!is_revocation || signer.revoked())) return {};
+    }
+  }
+  BKFS_ASSIGN(Bytes object, store_.Get(name));
+  if (!is_revocation) {
+    BKFS_ASSIGN(Badge badge, DecodeBadge(object, header_.repo, header_.master));
+    if (badge.key != *id) return {Code::kCorrupt, "it holds the badge of another key"};
+    Signer signer;
+    signer.id = badge.key;
+    signer.type = badge.type;
+    signer.label = badge.label;
+    signer.public_key = badge.public_key;
+    signer.created_ns = badge.created_ns;
+    MutexLock lock(mutex_);
+    signers_.push_back(std::move(signer));
+    return {};
+  }
+  BKFS_ASSIGN(Revocation revocation, DecodeRevocation(object, header_.repo, header_.master));
+  if (revocation.key != *id) return {Code::kCorrupt, "it revokes another key"};
+  MutexLock lock(mutex_);
+  for (auto& signer : signers_) {
+    if (signer.id == *id) signer.revocation = std::move(revocation);
+  }
+  return {};
+}
+
+Result<Signer> KeyDirectory::Find(const KeyId& id) {
+  for (int attempt = 0; attempt < 2; ++attempt) {
+    {
+      MutexLock lock(mutex_);
+      for (const auto& signer : signers_) {
+        if (signer.id == id) return signer;
+      }
+    }
+    if (attempt == 0) BKFS_TRY(Refresh());
+  }
+  return Status(Code::kNotFound, "no valid badge for key " + id.hex());
+}
+
+std::vector<Signer> KeyDirectory::All() {
+  MutexLock lock(mutex_);
+  return signers_;
+}
+
+size_t KeyDirectory::refused() {
+  MutexLock lock(mutex_);
+  return refused_.size();
+}
+
+}  // namespace bkfs

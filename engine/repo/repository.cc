@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/repo/repository.h"
+
+#include <algorithm>
+#include <set>
+
+#include "engine/base/fd.h"
+#include "engine/crypto/hash.h"
+
+namespace bkfs {
+
+namespace {
+constexpr std::string_view kHeaderName = "bkfs.repo";
+constexpr int kIndexSlots = 16;  // processes that use one cache directory at the same time
+
+class NotesOfIndex final : public SeenRecords {
+ public:
+  explicit NotesOfIndex(IndexCache& index) : index_(index) {}
+  Result<std::optional<Bytes>> GetNote(std::string_view name) override {
+    return index_.GetNote(name);
+  }
+  Status PutNote(std::string_view name, ByteView value) override {
+    return index_.PutNote(name, value);
+  }
+
+ private:
+  IndexCache& index_;
+};
+}  // namespace
+
+Result<RepoHeader> ReadHeader(Backend& store) {
+  auto object = store.Get(std::string(kHeaderName));
+  if (object.code() == Code::kNotFound) {
+    return Status(Code::kNoRepository, "there is no repository at " + store.Describe() +
+                                           " (no bkfs.repo); 'bkfs init' makes one");
+  }
+  if (!object.ok()) return object.status();
+  auto header = DecodeHeader(*object);
+  if (!header.ok()) return header.status().WithContext(store.Describe() + "/bkfs.repo");
+  return header;
+}
+
+Result<KeyMaterial> CreateRepository(Backend& store, const CreateOptions& options, Clock& clock,
+                                     const std::function<Status(const KeyMaterial&)>& save) {
+  BKFS_TRY(CheckChunkSizes(options.chunks));
+  auto there = store.Size(std::string(kHeaderName));
+  if (there.ok()) {
+    return Status(Code::kExists, "there is a repository at " + store.Describe() + " already");
+  }
+  if (there.code() != Code::kNotFound) return there.status();
+  RepoId repo;
+  RandomBytes(repo.bytes);
+  KeyMaterial master = MasterMaterial(RandomSecret(32), repo, 1);
+  RepoHeader header =
+      HeaderFor(master, clock.WallNanos(), PreferredCipher(), options.pad, options.chunks);
+  BKFS_TRY(save(master));
+  BKFS_TRY(store.PutOne(std::string(kHeaderName), EncodeHeader(header, master.signing)));
+  return master;
+}
+
+Repository::Repository(std::unique_ptr<Backend> store, KeyMaterial key, RepoHeader header,
+                       Logger& log, Clock& clock)
+    : store_(std::move(store)),
+      key_(std::move(key)),
+      header_(std::move(header)),
+      log_(log),
+      clock_(clock) {}
+
+Repository::~Repository() = default;
+
+Result<std::unique_ptr<Repository>> Repository::Open(std::unique_ptr<Backend> store,
+                                                     KeyMaterial key, const Options& options,
+                                                     Logger& log, Clock& clock) {
+  BKFS_ASSIGN(RepoHeader header, ReadHeader(*store));
+  if (key.type == KeyType::kMaster && key.repo == header.repo) {
+    // A master key knows all epochs; the header says how many there are.
+    key = MasterMaterial(std::move(key.master), header.repo, header.epochs.back().epoch);
+  }
+  BKFS_TRY(CheckKeyfileAgainst(key, header));
+  std::unique_ptr<Repository> repo(
+      new Repository(std::move(store), std::move(key), std::move(header), log, clock));
+  repo->keys_ = std::make_unique<KeyDirectory>(*repo->store_, repo->header_, log);
+  BKFS_TRY(repo->keys_->Refresh());
+  repo->local_directory_ = options.cache_directory + "/" + repo->header_.repo.hex() + "/" +
+                           repo->key_.id().hex();
+  BKFS_TRY(MakeDirectories(repo->local_directory_, 0700));
+  if (!repo->key_.index_key.empty()) BKFS_TRY(repo->OpenIndex(options));
+  repo->snapshots_ = std::make_unique<SnapshotStore>(SnapshotStore::Context{
+      *repo->store_, *repo->keys_, repo->key_, repo->header_, log, clock, repo->seen_.get()});
+  return repo;
+}
+
+Status Repository::OpenIndex(const Options& options) {
+  for (int slot = 0; slot < kIndexSlots; ++slot) {
+    IndexCache::Options index;
+    index.directory = local_directory_ + "/index." + std::to_string(slot);
+    index.memory_bytes = options.index_memory;
+    index.repo = header_.repo;
+    index.local_key = LocalKey("index");
+    auto opened = IndexCache::Open(std::move(index), log_);
+    if (opened.code() == Code::kBusy) continue;  // another bkfs runs: take a cache of our own
+    if (!opened.ok()) return opened.status();
+    index_ = std::move(opened).value();
+    break;
+  }
+  if (!index_) return {Code::kBusy, local_directory_ + ": too many bkfs processes use this cache"};
+  seen_ = std::make_unique<NotesOfIndex>(*index_);
+  BlobReader::Options reading;
+  reading.frame_cache_bytes = options.frame_cache;
+  reading.prefetch_threads = options.prefetch_threads;
+  blobs_ = std::make_unique<BlobReader>(*store_, *index_, key_, header_, log_,
+                                        [this] { return RefreshIndex(); }, reading);
+  trees_ = std::make_unique<TreeSource>(*blobs_, nullptr, options.tree_cache);
+  return RefreshIndex();
+}
+
+Secret Repository::LocalKey(std::string_view purpose) const {
+  ByteView root = key_.type == KeyType::kMaster ? key_.master.view() : key_.signing.seed();
+  return DeriveKey("bkfs v1 local " + std::string(purpose), root);
+}
+
+Status Repository::RefreshIndex() {
+  MutexLock one_at_a_time(refresh_mutex_);
+  std::set<IndexId> present;
+  BKFS_TRY(store_->List("index/", [&](const std::string& name, uint64_t) {
+    auto id = ParseIndexName(name);
+    if (id.ok()) present.insert(*id);
+    return Status();
+  }));
+  BKFS_ASSIGN(auto loaded, index_->Segments());
+  std::set<IndexId> known(loaded.begin(), loaded.end());
+  for (const auto& id : present) {
+    if (known.contains(id)) continue;
+    Status status = LoadSegment(id);
+    // One bad segment must not hide the others: what only it knew is reported as missing when it is read.
+    if (status.Is(Code::kCorrupt) || status.Is(Code::kUnsupported)) {
+      log_.Error(IndexName(id) + " is refused: " + status.message());
+      continue;
+    }
+    if (status.Is(Code::kNotFound)) continue;  // merged and removed meanwhile
+    BKFS_TRY(status);
+  }
+  for (const auto& id : known) {
+    if (present.contains(id)) continue;
+    // The packs may be listed by a newer segment; those that are not in the store any more go.
+    BKFS_ASSIGN(auto packs, index_->SegmentPacks(id));
+    for (const auto& pack : packs) {
+      if (store_->Size(PackName(pack)).code() == Code::kNotFound) {
+        BKFS_TRY(index_->RemovePack(pack));
+      }
+    }
+    BKFS_TRY(index_->UnmarkSegment(id));
+  }
+  return {};
+}
+
+Status Repository::AcceptFooter(const PackId& id, uint64_t size, const SignedFooter& footer,
+                                PackFooter& out) {
+  BKFS_ASSIGN(out, DecodeFooterBody(footer.body, size));
+  auto signer = keys_->Find(out.signer);
+  if (signer.code() == Code::kNotFound) {
+    return {Code::kCorrupt, PackName(id) + " is signed by unknown key " + out.signer.hex()};
+  }
+  if (!signer.ok()) return signer.status();
+  if (!MayWrite(signer->type) && !MayMaintain(signer->type)) {
+    return {Code::kCorrupt, PackName(id) + " is signed by a " +
+                                std::string(KeyTypeName(signer->type)) + " key"};
+  }
+  if (!MayMaintain(signer->type)) {
+    for (const auto& slot : out.slots) {
+      if (slot.writer != out.signer) {
+        return {Code::kCorrupt, PackName(id) + " claims another writer's frames"};
+      }
+    }
+  }
+  return VerifyFooter(footer, header_.repo, signer->public_key);
+}
+
+Status Repository::LoadSegment(const IndexId& id) {
+  BKFS_ASSIGN(Bytes object, store_->Get(IndexName(id)));
+  if (HashBytes(object) != id.bytes) {
+    return {Code::kCorrupt, "its bytes do not hash to its name: changed, cut or swapped"};
+  }
+  BKFS_ASSIGN(IndexSegment segment,
+              DecodeIndexSegment(object, key_.index_key.view(), header_.repo));
+  std::vector<IndexCache::NewPack> packs;
+  std::vector<PackId> ids;
+  for (const auto& indexed : segment.packs) {
+    PackFooter footer;
+    Status status = AcceptFooter(indexed.id, indexed.size, indexed.footer, footer);
+    if (status.Is(Code::kCorrupt)) {
+      log_.Error(IndexName(id) + ": " + status.message() + "; its entries are not used");
+      continue;
+    }
+    BKFS_TRY(status);
+    packs.push_back({indexed.id, indexed.size, std::move(footer)});
+    ids.push_back(indexed.id);
+  }
+  BKFS_TRY(index_->AddPacks(packs));
+  return index_->MarkSegment(id, ids);
+}
+
+Result<SignedFooter> Repository::FetchFooter(const PackId& id, uint64_t size) {
+  const std::string name = PackName(id);
+  if (size < kPackHeader + kPackTrailer) return Status(Code::kCorrupt, name + " is cut short");
+  uint8_t trailer[kPackTrailer];
+  BKFS_TRY(store_->ReadAt(name, size - kPackTrailer, trailer));
+  auto length = DecodePackTrailer(trailer);
+  if (!length.ok()) return length.status().WithContext(name);
+  if (*length > size - kPackHeader) return Status(Code::kCorrupt, name + " is cut short");
+  Bytes end(*length);
+  BKFS_TRY(store_->ReadAt(name, size - *length, end));
+  auto footer = DecodePackEnd(end, key_.index_key.view(), header_.repo);
+  if (!footer.ok()) return footer.status().WithContext(name);
+  return footer;
+}
+
+Status Repository::RebuildIndex() {
+  std::vector<std::pair<PackId, uint64_t>> missing;
+  BKFS_TRY(store_->List("packs/", [&](const std::string& name, uint64_t size) -> Status {
+    auto id = ParsePackName(name);
+    if (!id.ok()) return {};
+    BKFS_ASSIGN(auto known, index_->FindPack(*id));
+    if (!known) missing.emplace_back(*id, size);
+    return {};
+  }));
+  for (const auto& [id, size] : missing) {
+    auto footer = FetchFooter(id, size);
+    Status status = footer.status();
+    PackFooter decoded;
+    if (status.ok()) status = AcceptFooter(id, size, *footer, decoded);
+    if (status.Is(Code::kCorrupt)) {
+      log_.Error(status.message() + "; its blobs are not used");
+      continue;
+    }
+    BKFS_TRY(status);
+    auto number = index_->AddPack(id, size, decoded);
+    if (!number.ok()) return number.status();
+  }
+  return {};
+}
+
+Result<std::unique_ptr<BlobWriter>> Repository::NewWriter(std::unique_ptr<PackSpool> spool,
+                                                          const WriterOptions& options) {
+  if (!MayWrite(key_.type)) {
+    return Status(Code::kDenied,
+                  "a " + std::string(KeyTypeName(key_.type)) + " key may not write");
+  }
+  BKFS_ASSIGN(Signer self, keys_->Find(key_.id()));
+  if (self.revoked()) {
+    return Status(Code::kDenied, "this key (" + self.id.hex() + ") has been revoked");
+  }
+  BlobWriter::Context context{*store_, *index_, *keys_, key_, header_, log_, clock_};
+  return std::make_unique<BlobWriter>(context, std::move(spool), options);
+}
+
+}  // namespace bkfs
