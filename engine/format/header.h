@@ -21,13 +21,17 @@ enum class KeyType : uint8_t {
   kLogOnly = 5,
   kMaintain = 6,
 };
-std::string_view KeyTypeName(KeyType type);             // "ReadWrite"
-Result<KeyType> ParseKeyType(std::string_view name);    // exact names; kInvalid lists them
-bool MayWrite(KeyType type);      // sign snapshots and packs
-bool MayReadLog(KeyType type);    // list snapshots
+std::string_view KeyTypeName(KeyType type);           // "ReadWrite"
+Result<KeyType> ParseKeyType(std::string_view name);  // exact names; kInvalid lists them
+bool MayWrite(KeyType type);                          // sign snapshots and packs
+bool MayReadLog(KeyType type);                        // list snapshots
 bool MayReadTrees(KeyType type);
 bool MayReadContents(KeyType type);
 bool MayMaintain(KeyType type);
+
+// What a key's label may be: at most 200 bytes of UTF-8 without control characters, not beginning
+// or ending with a space (it stands on a line of the keyfile). kInvalid otherwise.
+Status CheckLabel(std::string_view label);
 
 struct EpochPublicKeys {
   uint32_t epoch = 1;
@@ -43,7 +47,7 @@ struct RepoHeader {
   Cipher cipher = Cipher::kAes256Gcm;
   bool pad = false;
   ChunkSizes chunks;
-  PublicKey master{};  // master's public signing key
+  PublicKey master{};                   // master's public signing key
   std::vector<EpochPublicKeys> epochs;  // ascending, never empty
 
   const EpochPublicKeys* FindEpoch(uint32_t epoch) const;
@@ -70,8 +74,9 @@ Bytes EncodeHeader(const RepoHeader& header, const SigningKey& master);
 Bytes EncodeBadge(const Badge& badge, const RepoId& repo, const SigningKey& master);
 Bytes EncodeRevocation(const Revocation& revocation, const RepoId& repo, const SigningKey& master);
 
-// Decoders verify form, version and signature. kCorrupt for damage or forgery, kUnsupported for a newer version.
-// The header is signed by the key it names: whether that is the right one, the keyfile tells.
+// Decoders verify form, version and signature. kCorrupt for damage or forgery, kUnsupported for a
+// newer version. The header is signed by the key it names: whether that is the right one, the
+// keyfile tells.
 Result<RepoHeader> DecodeHeader(ByteView object);
 Result<Badge> DecodeBadge(ByteView object, const RepoId& repo, const PublicKey& master);
 Result<Revocation> DecodeRevocation(ByteView object, const RepoId& repo, const PublicKey& master);

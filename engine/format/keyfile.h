@@ -24,14 +24,14 @@ struct KeyMaterial {
   RepoId repo;
   KeyType type = KeyType::kReadOnly;
   std::string label;
-  Secret master;       // Master only
-  Secret id_key;       // empty where the type does not have it
+  Secret master;  // Master only
+  Secret id_key;  // empty where the type does not have it
   Secret chunker_key;
   Secret index_key;
   std::vector<EpochSecrets> epochs;
   SigningKey signing;
   PublicKey master_public{};
-  Bytes badge;         // the badge object; empty for Master
+  Bytes badge;  // the badge object; empty for Master
 
   KeyId id() const { return signing.id(); }
   const EpochSecrets* FindEpoch(uint32_t epoch) const;
@@ -42,7 +42,8 @@ KeyMaterial MasterMaterial(Secret master, const RepoId& repo, uint32_t last_epoc
 // The public keys that go into the header.
 RepoHeader HeaderFor(const KeyMaterial& master, int64_t created_ns, Cipher cipher, bool pad,
                      const ChunkSizes& chunks);
-// What a derived key of `type` gets of the master's material, with a new signing key and signed badge.
+// What a derived key of `type` gets of the master's material, with a new signing key and signed
+// badge.
 KeyMaterial DeriveMaterial(const KeyMaterial& master, KeyType type, const std::string& label,
                            int64_t now_ns);
 

@@ -15,6 +15,7 @@ constexpr size_t kPackHeader = 16;
 constexpr size_t kPackTrailer = 16;
 constexpr uint32_t kMaxFrameLength = 17 << 20;
 constexpr uint64_t kMaxPack = uint64_t{512} << 20;
+constexpr uint64_t kMaxIndexPlain = uint64_t{256} << 20;  // of an index segment's body
 
 struct PackSlot {
   uint32_t epoch = 1;
@@ -56,13 +57,16 @@ Result<PackKind> DecodePackHeader(ByteView first_bytes);  // needs kPackHeader b
 
 SignedFooter SignFooter(const PackFooter& footer, const RepoId& repo, const SigningKey& signer);
 // The bytes that end a pack: sealed footer and trailer.
-Bytes EncodePackEnd(const SignedFooter& footer, Cipher cipher, ByteView index_key, const RepoId& repo);
+Bytes EncodePackEnd(const SignedFooter& footer, Cipher cipher, ByteView index_key,
+                    const RepoId& repo);
 // Length of the whole pack end (sealed footer and trailer), from the last kPackTrailer bytes.
 Result<uint32_t> DecodePackTrailer(ByteView last_bytes);
 Result<SignedFooter> DecodePackEnd(ByteView pack_end, ByteView index_key, const RepoId& repo);
-// Checks every bound, order and overlap that section 6 states against an object of `pack_size` bytes; kCorrupt otherwise.
+// Checks every bound, order and overlap that section 6 states against an object of `pack_size`
+// bytes; kCorrupt otherwise.
 Result<PackFooter> DecodeFooterBody(ByteView body, uint64_t pack_size);
-// Signature by `signer_public`, whose id must be the footer's signer. Who may sign, the caller knows.
+// Signature by `signer_public`, whose id must be the footer's signer. Who may sign, the caller
+// knows.
 Status VerifyFooter(const SignedFooter& footer, const RepoId& repo, const PublicKey& signer_public);
 
 // index/<IndexId> (section 7).
@@ -80,7 +84,7 @@ Bytes EncodeIndexSegment(const IndexSegment& segment, Cipher cipher, ByteView in
 Result<IndexSegment> DecodeIndexSegment(ByteView object, ByteView index_key, const RepoId& repo);
 
 // Object names.
-std::string PackName(const PackId& id);      // packs/ab/abcd...
+std::string PackName(const PackId& id);  // packs/ab/abcd...
 std::string IndexName(const IndexId& id);
 // The id in an object name of that class; kInvalid for anything else.
 Result<PackId> ParsePackName(std::string_view name);

@@ -38,7 +38,7 @@ struct SnapshotBody {
 };
 
 SnapshotId SnapshotIdOf(ByteView object);
-std::string SnapshotName(const SnapshotId& id);                  // snapshots/<id>
+std::string SnapshotName(const SnapshotId& id);  // snapshots/<id>
 Result<SnapshotId> ParseSnapshotName(std::string_view name);
 // 1 to 200 bytes, UTF-8, no '/', no control characters, not beginning with '.'.
 Status CheckSeriesName(std::string_view name);

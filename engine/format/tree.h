@@ -96,24 +96,25 @@ struct Child {
 // without decoding. Owns its bytes. Immutable, thread-safe.
 class DirectoryView {
  public:
-  // kCorrupt unless every rule of section 8 that one blob can show holds (names, order, kinds, sums of extents).
+  // kCorrupt unless every rule of section 8 that one blob can show holds (names, order, kinds, sums
+  // of extents).
   static Result<std::shared_ptr<const DirectoryView>> Parse(Bytes blob);
   ~DirectoryView();
 
   uint8_t level() const;
   uint64_t count() const;  // entries of the whole directory below this blob
   TreeTotals totals() const;
-  size_t bytes() const;    // memory held
+  size_t bytes() const;  // memory held
 
-  size_t entries() const;                        // at level 0
-  std::string_view name(size_t index) const;     // valid as long as the view
+  size_t entries() const;                     // at level 0
+  std::string_view name(size_t index) const;  // valid as long as the view
   EntryKind kind(size_t index) const;
   Entry entry(size_t index) const;
   std::optional<size_t> Find(std::string_view name) const;
   // Index of the first entry whose name is not below `name`; entries() if none.
   size_t LowerBound(std::string_view name) const;
 
-  size_t children() const;                       // above level 0
+  size_t children() const;  // above level 0
   Child child(size_t index) const;
   // The child that holds `name` if any does.
   size_t ChildFor(std::string_view name) const;
@@ -130,9 +131,9 @@ class DirectoryEncoder {
   DirectoryEncoder();
   ~DirectoryEncoder();
   void Add(const Entry& entry);
-  size_t size() const;     // bytes so far, about
+  size_t size() const;  // bytes so far, about
   size_t entries() const;
-  Bytes Finish();          // ready for the next one after
+  Bytes Finish();  // ready for the next one after
  private:
   struct Rep;
   std::unique_ptr<Rep> rep_;
@@ -141,7 +142,8 @@ class DirectoryEncoder {
 Bytes EncodeDirectoryNode(uint8_t level, const std::vector<Child>& children,
                           const TreeTotals& totals);
 
-// A single Entry with no limits on its place: for the root in a snapshot and for local journals.
+// A single Entry with no limits on its place: for the root in a snapshot and for local journals. Its
+// contents need not add up to its size, and its name is not checked.
 Bytes EncodeEntry(const Entry& entry);
 Result<Entry> DecodeEntry(ByteView bytes);
 // Names of 1 to 255 bytes without '/' and NUL, not "." or "..".
