@@ -108,7 +108,14 @@ Result<int64_t> ParseRfc3339(std::string_view text) {
   }
   parts.tm_year = year - 1900;
   parts.tm_mon = month - 1;
+  const int day = parts.tm_mday;
+  const bool leap_second = parts.tm_sec == 60;
   int64_t seconds = timegm(&parts) - zone;
+  if (parts.tm_mday != day && !leap_second) return bad;  // the 31st of a month of 30
+  // Nanoseconds in 64 bits end in 2262.
+  if (seconds > INT64_MAX / kNanosPerSecond - 1 || seconds < INT64_MIN / kNanosPerSecond + 1) {
+    return bad;
+  }
   return seconds * kNanosPerSecond + nanos;
 }
 

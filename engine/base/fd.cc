@@ -73,6 +73,10 @@ Result<Bytes> ReadWholeFile(const std::string& path, uint64_t limit) {
   struct stat st {};
   if (::fstat(fd.get(), &st) != 0) return Status::FromErrno(errno, path);
   if (S_ISDIR(st.st_mode)) return Status(Code::kIsDirectory, path + " is a directory");
+  // The limit comes before the reservation: a sparse file may claim any size.
+  if (st.st_size > 0 && static_cast<uint64_t>(st.st_size) > limit) {
+    return Status(Code::kTooLarge, path + " is larger than expected");
+  }
   Bytes out;
   out.reserve(static_cast<size_t>(st.st_size > 0 ? st.st_size : 0));
   uint8_t buffer[65536];

@@ -163,18 +163,20 @@ class [[nodiscard]] Result {
 #define BKFS_CONCAT_(a, b) a##b
 #define BKFS_CONCAT(a, b) BKFS_CONCAT_(a, b)
 
-// Returns the status from the enclosing function unless it is OK.
-#define BKFS_TRY(expr)                                  \
-  do {                                                  \
-    ::bkfs::Status bkfs_try_status_ = (expr);           \
-    if (!bkfs_try_status_.ok()) return bkfs_try_status_; \
+// Returns the status from the enclosing function unless it is OK. (__COUNTER__, because a lambda
+// among the arguments of one such macro stands on the same line for the preprocessor.)
+#define BKFS_TRY(expr) BKFS_TRY_(BKFS_CONCAT(bkfs_status_, __COUNTER__), expr)
+#define BKFS_TRY_(tmp, expr)             \
+  do {                                   \
+    ::bkfs::Status tmp = (expr);         \
+    if (!tmp.ok()) return tmp;           \
   } while (false)
 
 // `BKFS_ASSIGN(auto x, Compute());`: returns the Result's status on failure, else moves the value.
-#define BKFS_ASSIGN(lhs, expr) BKFS_ASSIGN_(BKFS_CONCAT(bkfs_result_, __LINE__), lhs, expr)
-#define BKFS_ASSIGN_(tmp, lhs, expr)     \
-  auto tmp = (expr);                     \
-  if (!tmp.ok()) return tmp.status();    \
+#define BKFS_ASSIGN(lhs, expr) BKFS_ASSIGN_(BKFS_CONCAT(bkfs_result_, __COUNTER__), lhs, expr)
+#define BKFS_ASSIGN_(tmp, lhs, expr)  \
+  auto tmp = (expr);                  \
+  if (!tmp.ok()) return tmp.status(); \
   lhs = std::move(tmp).value()
 
 #define BKFS_CHECK(cond)                                             \
