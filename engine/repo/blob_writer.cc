@@ -137,11 +137,13 @@ Status BlobWriter::WaitForRoom() {
   }
 }
 
+bool BlobWriter::IsPending(PackKind kind, const BlobId& id) {
+  MutexLock lock(mutex_);
+  return pending_[Slot(kind)].contains(id);
+}
+
 Result<bool> BlobWriter::Has(PackKind kind, const BlobId& id) {
-  {
-    MutexLock lock(mutex_);
-    if (pending_[Slot(kind)].contains(id)) return true;
-  }
+  if (IsPending(kind, id)) return true;
   return IsStored(kind, id);
 }
 
@@ -208,36 +210,54 @@ void BlobWriter::SealFrame(const std::shared_ptr<OpenFrame>& frame) {
   if (!codec.second || codec.first != options_.level) {
     codec = {options_.level, std::make_unique<FrameCodec>(options_.level)};
   }
-  Bytes inner = codec.second->Encode(frame->plain, context_.header.pad);
-  std::shared_ptr<TravellingPack> pack;
-  PackFrame place;
+  const Bytes inner = codec.second->Encode(frame->plain, context_.header.pad);
   Status status;
-  {
-    MutexLock placing(place_mutex_[Slot(frame->kind)]);
-    status = PlaceFrame(*frame, inner, pack, place);
-    if (status.ok()) {
-      MutexLock lock(mutex_);
-      auto& pending = pending_[Slot(frame->kind)];
-      for (const auto& blob : frame->blobs) {
-        pending[blob.id] = PendingBlob{nullptr, pack, place, blob.offset, blob.length};
-      }
-    }
-    if (status.ok() && pack->size >= options_.pack_target) {
-      open_pack_[Slot(frame->kind)] = nullptr;
-      status = FinishPack(pack);
-      if (status.ok()) QueueUpload(pack);
-    }
+  for (int attempt = 0;; ++attempt) {
+    status = PlaceAndPublish(*frame, inner);
+    if (status.ok() || !options_.keep_trying || !WaitToRetry(status, attempt)) break;
   }
   if (!status.ok()) Fail(status);
   {
     MutexLock lock(mutex_);
     if (status.ok()) {
+      if (frame->guard) frame->guard->Release();
       frame->guard.reset();
       std::erase(unspooled_, frame);
     }
     --frames_in_flight_;
   }
   changed_.NotifyAll();
+}
+
+// Places a frame, tells readers where its blobs are now, and passes the pack on when it is full.
+Status BlobWriter::PlaceAndPublish(OpenFrame& frame, ByteView inner) {
+  const size_t slot = Slot(frame.kind);
+  MutexLock placing(place_mutex_[slot]);
+  // A full pack that could not be finished (no room for its end) goes first.
+  if (open_pack_[slot] && open_pack_[slot]->size >= options_.pack_target) {
+    BKFS_TRY(FinishOpenPack(slot));
+  }
+  std::shared_ptr<TravellingPack> pack;
+  PackFrame place;
+  BKFS_TRY(PlaceFrame(frame, inner, pack, place));
+  {
+    MutexLock lock(mutex_);
+    for (const auto& blob : frame.blobs) {
+      pending_[slot][blob.id] = PendingBlob{nullptr, pack, place, blob.offset, blob.length};
+    }
+  }
+  if (pack->size < options_.pack_target) return {};
+  Status finished = FinishOpenPack(slot);
+  // The frame is placed; the pack's end is tried again with the next frame or by Flush.
+  return options_.keep_trying ? OkStatus() : finished;
+}
+
+Status BlobWriter::FinishOpenPack(size_t slot) {
+  if (!open_pack_[slot]) return {};
+  BKFS_TRY(FinishPack(open_pack_[slot]));
+  QueueUpload(std::move(open_pack_[slot]));
+  open_pack_[slot] = nullptr;
+  return {};
 }
 
 Status BlobWriter::PlaceFrame(OpenFrame& frame, ByteView inner,
@@ -439,8 +459,11 @@ Status BlobWriter::Sync() {
 
 Status BlobWriter::WaitForFrames() {
   MutexLock lock(mutex_);
-  while (frames_in_flight_ > 0 && error_.ok()) changed_.Wait(mutex_);
-  return error_;
+  store_error_ = {};
+  ++retry_wish_;
+  changed_.NotifyAll();
+  while (frames_in_flight_ > 0 && CurrentError().ok()) changed_.Wait(mutex_);
+  return CurrentError();
 }
 
 Status BlobWriter::WaitForUploads() {
@@ -464,20 +487,12 @@ Status BlobWriter::Flush() {
   }
   BKFS_TRY(WaitForFrames());
   for (PackKind kind : {PackKind::kContents, PackKind::kTrees}) {
-    std::shared_ptr<TravellingPack> pack;
-    {
-      MutexLock placing(place_mutex_[Slot(kind)]);
-      pack = std::move(open_pack_[Slot(kind)]);
-      open_pack_[Slot(kind)] = nullptr;
-      if (pack) {
-        Status status = FinishPack(pack);
-        if (!status.ok()) {
-          Fail(status);
-          return status;
-        }
-      }
+    MutexLock placing(place_mutex_[Slot(kind)]);
+    Status finished = FinishOpenPack(Slot(kind));
+    if (!finished.ok()) {
+      if (!options_.keep_trying) Fail(finished);
+      return finished;
     }
-    if (pack) QueueUpload(std::move(pack));
   }
   BKFS_TRY(WaitForUploads());
   return PutSegment();
@@ -527,6 +542,37 @@ Status BlobWriter::AdoptComplete(std::unique_ptr<SpooledPack> spooled,
   BKFS_ASSIGN(pack->footer, DecodeFooterBody(signed_footer.body, size));
   pack->kind = pack->footer.kind;
   pack->slot = pack->footer.slots.at(0);
+  PublishAdopted(std::move(pack));
+  return {};
+}
+
+Status BlobWriter::AdoptFrames(std::unique_ptr<SpooledPack> spooled, PackKind kind,
+                               const PackSlot& slot, Secret key, std::vector<PackFrame> frames,
+                               std::vector<PackBlob> blobs) {
+  auto pack = std::make_shared<TravellingPack>();
+  {
+    MutexLock lock(pack->mutex);
+    pack->spooled = std::move(spooled);
+    BKFS_ASSIGN(auto parts, pack->spooled->Contents());
+    for (ByteView part : parts) {
+      pack->hasher.Update(part);
+      pack->size += part.size();
+    }
+  }
+  pack->kind = kind;
+  pack->slot = slot;
+  pack->key = std::move(key);
+  pack->footer.kind = kind;
+  pack->footer.signer = self_;
+  pack->footer.slots = {slot};
+  pack->footer.frames = std::move(frames);
+  pack->footer.blobs = std::move(blobs);
+  BKFS_TRY(FinishPack(pack));
+  PublishAdopted(pack);
+  return {};
+}
+
+void BlobWriter::PublishAdopted(std::shared_ptr<TravellingPack> pack) {
   {
     MutexLock lock(mutex_);
     for (const auto& blob : pack->footer.blobs) {
@@ -535,7 +581,6 @@ Status BlobWriter::AdoptComplete(std::unique_ptr<SpooledPack> spooled,
     }
   }
   QueueUpload(std::move(pack));
-  return {};
 }
 
 Status BlobWriter::AdoptStored(const IndexedPack& indexed) {

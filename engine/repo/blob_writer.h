@@ -76,6 +76,7 @@ class BlobWriter final : public PendingBlobs {
   Result<BlobId> Add(PackKind kind, ByteView data);
   // Whether the blob is stored, pending or neither.
   Result<bool> Has(PackKind kind, const BlobId& id);
+  bool IsPending(PackKind kind, const BlobId& id);
   Status Protect();
   Status Sync();
   // Closes frames and packs, waits for the store, and puts an index segment.
@@ -83,6 +84,9 @@ class BlobWriter final : public PendingBlobs {
   // Takes over packs and blobs that an earlier process left in the spool.
   // (`key` is the pack's data key, for reading it back until it is stored).
   Status AdoptComplete(std::unique_ptr<SpooledPack> pack, const SignedFooter& footer, Secret key);
+  // The same for a pack without its end: gives it one.
+  Status AdoptFrames(std::unique_ptr<SpooledPack> pack, PackKind kind, const PackSlot& slot,
+                     Secret key, std::vector<PackFrame> frames, std::vector<PackBlob> blobs);
   Status AdoptStored(const IndexedPack& pack);
 
   Result<std::optional<BlobData>> ReadPending(PackKind kind, const BlobId& id) override;
@@ -112,6 +116,9 @@ class BlobWriter final : public PendingBlobs {
   std::shared_ptr<OpenFrame> TakeFrame(PackKind kind) BKFS_REQUIRES(mutex_);
   void Submit(std::shared_ptr<OpenFrame> frame) BKFS_EXCLUDES(mutex_);
   void SealFrame(const std::shared_ptr<OpenFrame>& frame);
+  Status PlaceAndPublish(OpenFrame& frame, ByteView inner);
+  Status FinishOpenPack(size_t slot);
+  void PublishAdopted(std::shared_ptr<TravellingPack> pack) BKFS_EXCLUDES(mutex_);
   Status PlaceFrame(OpenFrame& frame, ByteView inner, std::shared_ptr<TravellingPack>& pack,
                     PackFrame& place);
   Result<std::shared_ptr<TravellingPack>> NewPack(PackKind kind);

@@ -36,6 +36,7 @@ class MemoryPack final : public SpooledPack {
 class MemoryGuard final : public FrameGuard {
  public:
   Status Protect(PackKind, const BlobId&, ByteView) override { return {}; }
+  void Release() override {}
 };
 
 class MemorySpool final : public PackSpool {

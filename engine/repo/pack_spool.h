@@ -31,9 +31,11 @@ class SpooledPack {
 // Keeps blobs that were accepted but whose frame is not in a SpooledPack yet, for one frame.
 class FrameGuard {
  public:
-  virtual ~FrameGuard() = default;  // forgets
+  virtual ~FrameGuard() = default;  // keeps what it protects for the next process
   // Survives kill -9 when it returns.
   virtual Status Protect(PackKind kind, const BlobId& id, ByteView data) = 0;
+  // The frame is in a pack: forgets.
+  virtual void Release() = 0;
 };
 
 // Where a writer keeps what is not in the store yet. Thread-safe.

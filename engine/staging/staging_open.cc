@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <fcntl.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <set>
+
+#include "engine/crypto/hash.h"
+#include "engine/staging/staging_impl.h"
+
+namespace bkfs {
+
+namespace {
+constexpr std::string_view kNextGeneration = "next generation";
+constexpr std::string_view kTreesSwept = "trees swept";
+}  // namespace
+
+Result<std::unique_ptr<Staging>> Staging::Open(Repository& repo, Options options) {
+  auto staging = std::make_unique<StagingImpl>(repo, std::move(options));
+  BKFS_TRY(staging->Start());
+  return std::unique_ptr<Staging>(std::move(staging));
+}
+
+StagingImpl::StagingImpl(Repository& repo, Options options)
+    : repo_(repo),
+      options_(std::move(options)),
+      name_key_(repo.LocalKey("staging names")),
+      chunker_(repo.key().chunker_key.view(), repo.header().chunks) {}
+
+StagingImpl::~StagingImpl() {
+  {
+    MutexLock lock(stop_mutex_);
+    stopping_ = true;
+  }
+  stop_signal_.NotifyAll();
+  if (committer_.joinable()) committer_.join();
+  repo_.blobs().SetPending(nullptr);
+  repo_.trees().SetLocal(nullptr);
+  {
+    MutexLock lock(files_mutex_);
+    files_.clear();  // contents refer to the writer
+  }
+  writer_.reset();
+}
+
+Status StagingImpl::LockDirectory() {
+  BKFS_TRY(MakeDirectories(options_.directory, 0700));
+  const std::string path = options_.directory + "/lock";
+  BKFS_ASSIGN(lock_file_, bkfs::OpenFile(path, O_RDWR | O_CREAT));
+  if (::flock(lock_file_.get(), LOCK_EX | LOCK_NB) != 0) {
+    char pid[32] = {};
+    const ssize_t n = ::pread(lock_file_.get(), pid, sizeof pid - 1, 0);
+    std::string holder = n > 0 ? std::string(pid, static_cast<size_t>(n)) : "another process";
+    while (!holder.empty() && holder.back() == '\n') holder.pop_back();
+    return {Code::kBusy, options_.directory + " is in use by a writable mount with pid " + holder +
+                             "; mount with another cache_dir, or read-only"};
+  }
+  if (::ftruncate(lock_file_.get(), 0) != 0) return Status::FromErrno(errno, path);
+  return PwriteAll(lock_file_.get(), AsBytes(std::to_string(::getpid()) + "\n"), 0, path);
+}
+
+Status StagingImpl::Start() {
+  BKFS_TRY(LockDirectory());
+  BKFS_ASSIGN(journal_, Journal::Open(options_.directory + "/journal", repo_.LocalKey("journal"),
+                                      options_.journal_memory, repo_.log()));
+  BKFS_ASSIGN(auto spool, DiskSpool::Open(options_.directory + "/spool", repo_.LocalKey("spool"),
+                                          repo_.header().repo, repo_.log()));
+  DiskSpool& recoverable = *spool;
+  WriterOptions writing = options_.writer;
+  writing.keep_trying = true;
+  BKFS_ASSIGN(writer_, repo_.NewWriter(std::move(spool), writing));
+  BKFS_TRY(recoverable.Recover(*writer_));
+  repo_.blobs().SetPending(writer_.get());
+  repo_.trees().SetLocal(&journal_->trees());
+  {
+    MutexLock lock(tree_mutex_);
+    BKFS_TRY(LoadSeries());
+    BKFS_TRY(DropOrphans());
+    BKFS_TRY(AdoptFromRepository());
+    BKFS_TRY(SweepTrees());
+  }
+  committer_ = std::thread([this] { CommitterLoop(); });
+  return {};
+}
+
+NameHash StagingImpl::HashName(std::string_view name) const {
+  const Hash256 full = KeyedHash(name_key_.view(), AsBytes(name));
+  NameHash hash;
+  std::copy_n(full.begin(), hash.size(), hash.begin());
+  return hash;
+}
+
+Status StagingImpl::LoadSeries() {
+  std::vector<SeriesRecord> records;
+  BKFS_TRY(journal_->Scan(journal_keys::SeriesPrefix(), {},
+                          [&](ByteView, ByteView value) -> Result<bool> {
+                            BKFS_ASSIGN(SeriesRecord record, DecodeSeries(value));
+                            records.push_back(std::move(record));
+                            return true;
+                          }));
+  for (auto& record : records) {
+    const std::string name = record.name;
+    Series& series = series_[name];
+    series.record = std::move(record);
+    series.last_activity = repo_.clock().MonotonicNanos();
+    if (series.record.ended) continue;
+    generations_[GenerationOf(series.record.root)] = name;
+    // What equals its snapshot need not stand in the journal node by node.
+    if (!series.record.changed) BKFS_TRY(ResetSeries(series));
+  }
+  return {};
+}
+
+Status StagingImpl::DropTree(NodeId root, Journal::Batch& batch) {
+  const NodeId first = GenerationOf(root) << kNodeBits;
+  const NodeId last = first + (NodeId{1} << kNodeBits);
+  batch.DeleteRange(journal_keys::NodeKey(first), journal_keys::NodeKey(last));
+  batch.DeleteRange(journal_keys::DirPrefix(first), journal_keys::DirPrefix(last));
+  batch.DeleteRange(journal_keys::LinkPrefix(first), journal_keys::LinkPrefix(last));
+  batch.DeleteRange(journal_keys::GroupKey(GenerationOf(root), 0),
+                    journal_keys::GroupKey(GenerationOf(root) + 1, 0));
+  return {};
+}
+
+// Begins the series anew from its last snapshot.
+Status StagingImpl::ResetSeries(Series& series) {
+  Journal::Batch batch;
+  BKFS_TRY(DropTree(series.record.root, batch));
+  BKFS_TRY(journal_->Write(batch));
+  generations_.erase(GenerationOf(series.record.root));
+  if (series.record.last_root.empty()) return BeginTree(series, Entry{}, series.record.changed);
+  BKFS_ASSIGN(Entry root, DecodeEntry(series.record.last_root));
+  return BeginTree(series, root, false);
+}
+
+Result<uint64_t> StagingImpl::NewGeneration() {
+  const Bytes key = journal_keys::MetaKey(kNextGeneration);
+  BKFS_ASSIGN(auto stored, journal_->Get(key));
+  const uint64_t generation = stored && stored->size() == 8 ? bkfs::Load<uint64_t>(stored->data()) : 1;
+  Bytes next;
+  AppendInt<uint64_t>(next, generation + 1);
+  Journal::Batch batch;
+  batch.Put(key, next);
+  BKFS_TRY(journal_->Write(batch));
+  return generation;
+}
+
+Result<NodeId> StagingImpl::NewNodeId(uint64_t generation) {
+  auto [it, is_new] = next_node_.try_emplace(generation, 0);
+  if (is_new) {
+    // After a restart: go on behind the highest node there is.
+    const NodeId first = generation << kNodeBits;
+    NodeId highest = first;
+    NodeId step = NodeId{1} << (kNodeBits - 1);
+    // Binary search for the end of the numbers in use; gaps are no matter, since a scan from the
+    // guess finds the next one.
+    auto any_from = [&](NodeId from) -> Result<bool> {
+      bool any = false;
+      BKFS_TRY(journal_->Scan({{'n'}}, journal_keys::NodeKey(from),
+                              [&](ByteView key, ByteView) -> Result<bool> {
+                                uint64_t node = 0;
+                                for (int i = 1; i <= 8; ++i) node = node << 8 | key[i];
+                                any = GenerationOf(node) == generation;
+                                return false;
+                              }));
+      return any;
+    };
+    for (; step > 0; step /= 2) {
+      BKFS_ASSIGN(bool more, any_from(highest + step));
+      if (more) highest += step;
+    }
+    it->second = highest + 1;
+  }
+  if (GenerationOf(it->second) != generation) {
+    return Status(Code::kNoSpace, "a series cannot hold more than 268 million nodes");
+  }
+  return it->second++;
+}
+
+Status StagingImpl::BeginTree(Series& series, const Entry& root, bool changed) {
+  BKFS_ASSIGN(uint64_t generation, NewGeneration());
+  next_node_[generation] = (generation << kNodeBits) + 1;
+  BKFS_ASSIGN(NodeId id, NewNodeId(generation));
+  auto node = std::make_shared<Node>();
+  node->id = id;
+  node->entry = root;
+  node->entry.name.clear();
+  node->entry.kind = EntryKind::kDirectory;
+  node->clean = !changed;
+  node->loaded = root.directory.is_zero();
+  series.record.root = id;
+  series.record.ended = false;
+  series.record.changed = changed;
+  series.links_loaded = false;
+  generations_[generation] = series.record.name;
+  Journal::Batch batch;
+  PutNode(node, batch);
+  batch.Put(journal_keys::SeriesKey(HashName(series.record.name)), EncodeSeries(series.record));
+  return journal_->Write(batch);
+}
+
+Status StagingImpl::SaveSeries(const Series& series) {
+  Journal::Batch batch;
+  batch.Put(journal_keys::SeriesKey(HashName(series.record.name)), EncodeSeries(series.record));
+  return journal_->Write(batch);
+}
+
+Status StagingImpl::DropOrphans() {
+  std::vector<NodeId> orphans;
+  BKFS_TRY(journal_->Scan(journal_keys::OrphanPrefix(), {},
+                          [&](ByteView key, ByteView) -> Result<bool> {
+                            NodeId node = 0;
+                            for (size_t i = 1; i < key.size(); ++i) node = node << 8 | key[i];
+                            orphans.push_back(node);
+                            return true;
+                          }));
+  Journal::Batch batch;
+  for (NodeId node : orphans) {
+    batch.Delete(journal_keys::NodeKey(node));
+    batch.Delete(journal_keys::OrphanKey(node));
+  }
+  if (batch.empty()) return {};
+  return journal_->Write(batch);
+}
+
+// With a key that reads the log: this key's series are listed even on a machine that has lost its cache,
+// and a series that another machine went on with continues from there.
+Status StagingImpl::AdoptFromRepository() {
+  if (!MayReadLog(repo_.key().type) || !MayReadTrees(repo_.key().type)) return {};
+  BKFS_ASSIGN(SnapshotList list, repo_.snapshots().List());
+  for (const auto& snapshot : list.snapshots) {
+    if (snapshot->envelope.signer != repo_.key().id()) continue;
+    if (series_.contains(snapshot->body.name)) continue;
+    Series& series = series_[snapshot->body.name];
+    series.record.name = snapshot->body.name;
+  }
+  for (auto& [name, series] : series_) {
+    if (series.record.ended || series.record.changed) continue;
+    BKFS_TRY(AdoptNewest(series, list));
+  }
+  return {};
+}
+
+Status StagingImpl::AdoptNewest(Series& series, const SnapshotList& list) {
+  std::shared_ptr<const Snapshot> newest;
+  for (const auto& snapshot : list.snapshots) {
+    if (snapshot->body.name == series.record.name) newest = snapshot;
+  }
+  if (!newest) {
+    return series.record.root == 0 ? BeginTree(series, Entry{}, true) : OkStatus();
+  }
+  if (newest->id == series.record.last_snapshot) return {};
+  if (newest->body.time_ns < series.record.last_snapshot_ns) return {};
+  auto root = repo_.snapshots().Root(*newest);
+  if (!root.ok()) return root.status();
+  if (series.record.root != 0) {
+    Journal::Batch batch;
+    BKFS_TRY(DropTree(series.record.root, batch));
+    BKFS_TRY(journal_->Write(batch));
+    generations_.erase(GenerationOf(series.record.root));
+  }
+  series.record.last_snapshot = newest->id;
+  series.record.last_snapshot_ns = newest->body.time_ns;
+  series.record.last_root = EncodeEntry(*root);
+  return BeginTree(series, *root, false);
+}
+
+// Tree blobs that no series' last state reaches go, once their number has doubled since the last time.
+Status StagingImpl::SweepTrees() {
+  BKFS_ASSIGN(uint64_t count, journal_->CountTrees());
+  const Bytes key = journal_keys::MetaKey(kTreesSwept);
+  BKFS_ASSIGN(auto stored, journal_->Get(key));
+  const uint64_t before = stored && stored->size() == 8 ? bkfs::Load<uint64_t>(stored->data()) : 1000;
+  if (count < 2 * before) return {};
+  for (const auto& [name, series] : series_) {
+    if (series.record.changed) return {};  // its nodes may refer to any of them
+  }
+  std::set<BlobId> live;
+  std::vector<BlobId> todo;
+  for (const auto& [name, series] : series_) {
+    if (series.record.last_root.empty()) continue;
+    BKFS_ASSIGN(Entry root, DecodeEntry(series.record.last_root));
+    if (!root.directory.is_zero()) todo.push_back(root.directory);
+  }
+  while (!todo.empty()) {
+    const BlobId id = todo.back();
+    todo.pop_back();
+    if (!live.insert(id).second) continue;
+    BKFS_ASSIGN(auto blob, journal_->trees().Get(id));
+    if (!blob) continue;  // never was here, so nothing below it either
+    auto view = DirectoryView::Parse(std::move(*blob));
+    if (!view.ok()) continue;  // an extent list
+    for (size_t i = 0; i < (*view)->children(); ++i) todo.push_back((*view)->child(i).blob);
+    for (size_t i = 0; i < (*view)->entries(); ++i) {
+      const Entry entry = (*view)->entry(i);
+      if (!entry.directory.is_zero()) todo.push_back(entry.directory);
+      for (const auto& list : entry.lists) todo.push_back(list.blob);
+    }
+  }
+  BKFS_TRY(journal_->SweepTrees([&](const BlobId& id) { return live.contains(id); }));
+  Bytes swept;
+  AppendInt<uint64_t>(swept, std::max<uint64_t>(live.size(), 1000));
+  Journal::Batch batch;
+  batch.Put(key, swept);
+  return journal_->Write(batch);
+}
+
+StagingImpl::Series* StagingImpl::FindSeries(std::string_view name) {
+  auto found = series_.find(name);
+  if (found == series_.end() || found->second.record.ended) return nullptr;
+  return &found->second;
+}
+
+StagingImpl::Series* StagingImpl::SeriesOfNode(NodeId node) {
+  auto found = generations_.find(GenerationOf(node));
+  return found == generations_.end() ? nullptr : FindSeries(found->second);
+}
+
+Result<std::vector<SeriesInfo>> StagingImpl::ListSeries() {
+  MutexLock lock(tree_mutex_);
+  std::vector<SeriesInfo> out;
+  for (const auto& [name, series] : series_) {
+    if (series.record.ended) continue;
+    SeriesInfo info;
+    info.name = name;
+    info.root = series.record.root;
+    info.changed = series.record.changed;
+    info.open_for_writing = series.open_writers;
+    info.last_snapshot = series.record.last_snapshot;
+    info.last_snapshot_ns = series.record.last_snapshot_ns;
+    info.last_error = series.last_error;
+    out.push_back(std::move(info));
+  }
+  return out;
+}
+
+Result<NodeAttr> StagingImpl::LookupSeries(std::string_view name) {
+  MutexLock lock(tree_mutex_);
+  Series* series = FindSeries(name);
+  if (!series) return Status(Code::kNotFound, "no such series");
+  BKFS_ASSIGN(NodePtr root, Load(series->record.root));
+  return Attr(*root);
+}
+
+Result<NodeAttr> StagingImpl::CreateSeries(std::string_view name, const NewNode& how) {
+  BKFS_TRY(CheckSeriesName(name));
+  std::optional<SnapshotList> list;
+  if (MayReadLog(repo_.key().type) && MayReadTrees(repo_.key().type)) {
+    BKFS_ASSIGN(list, repo_.snapshots().List());
+  }
+  MutexLock lock(tree_mutex_);
+  if (FindSeries(name)) return Status(Code::kExists, "this series is staged already");
+  Series& series = series_[std::string(name)];
+  const bool known = !series.record.last_root.empty();
+  series.record.name = name;
+  series.record.root = 0;
+  series.last_activity = repo_.clock().MonotonicNanos();
+  bool elsewhere = false;
+  if (list) {
+    for (const auto& snapshot : list->snapshots) elsewhere |= snapshot->body.name == name;
+  }
+  if (known) {
+    BKFS_ASSIGN(Entry root, DecodeEntry(series.record.last_root));
+    BKFS_TRY(BeginTree(series, root, false));
+  }
+  if (elsewhere) BKFS_TRY(AdoptNewest(series, *list));
+  if (series.record.root == 0) {
+    Entry root;
+    root.kind = EntryKind::kDirectory;
+    root.mode = how.mode;
+    root.uid = how.uid;
+    root.gid = how.gid;
+    root.mtime = root.ctime = root.btime = Now();
+    BKFS_TRY(BeginTree(series, root, true));
+    ++series.change_count;
+  }
+  BKFS_ASSIGN(NodePtr root, Load(series.record.root));
+  return Attr(*root);
+}
+
+Status StagingImpl::EndSeries(std::string_view name) {
+  MutexLock one_at_a_time(commit_mutex_);  // no commit of it may be under way
+  MutexLock lock(tree_mutex_);
+  Series* series = FindSeries(name);
+  if (!series) return {Code::kNotFound, "no such series"};
+  if (series->open_writers > 0) return {Code::kBusy, "files of this series are open for writing"};
+  if (series->record.changed) {
+    BKFS_ASSIGN(bool empty, IsEmpty(series->record.root));
+    if (!empty) {
+      return {Code::kNotEmpty, "the series has changes that are in no snapshot yet"};
+    }
+  }
+  const NodeId root = series->record.root;
+  series->record.ended = true;
+  series->record.changed = false;
+  series->last_error = {};
+  Journal::Batch batch;
+  BKFS_TRY(DropTree(root, batch));
+  batch.Put(journal_keys::SeriesKey(HashName(name)), EncodeSeries(series->record));
+  BKFS_TRY(journal_->Write(batch));
+  generations_.erase(GenerationOf(root));
+  for (auto it = node_order_.begin(); it != node_order_.end();) {
+    if (GenerationOf((*it)->id) == GenerationOf(root)) {
+      nodes_.erase((*it)->id);
+      it = node_order_.erase(it);
+    } else {
+      ++it;
+    }
+  }
+  return {};
+}
+
+Result<std::string> StagingImpl::SeriesOf(NodeId node) {
+  MutexLock lock(tree_mutex_);
+  auto found = generations_.find(GenerationOf(node));
+  if (found == generations_.end()) return Status(Code::kStale, "this series is staged no more");
+  return found->second;
+}
+
+}  // namespace bkfs
