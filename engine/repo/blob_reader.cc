@@ -101,7 +101,8 @@ Result<BlobData> BlobReader::ReadAt(PackKind kind, const BlobId& id, const BlobL
 }
 
 Result<FramePtr> BlobReader::Frame(PackKind kind, const BlobLocation& at) {
-  return frames_.GetOrLoad({at.pack, at.frame.offset}, [&] { return LoadFrame(kind, at); });
+  return frames_.GetOrLoad({at.pack, at.frame.offset, static_cast<uint8_t>(kind)},
+                           [&] { return LoadFrame(kind, at); });
 }
 
 Result<FramePtr> BlobReader::LoadFrame(PackKind kind, const BlobLocation& at) {
@@ -133,12 +134,12 @@ Result<FramePtr> BlobReader::LoadFrame(PackKind kind, const BlobLocation& at) {
 
 void BlobReader::Prefetch(PackKind kind, const std::vector<BlobId>& ids) {
   if (!CanRead(kind)) return;
-  FrameKey last{~0U, ~0U};
+  FrameKey last{~0U, ~0U, 0};
   for (const auto& id : ids) {
     auto at = index_.Find(id);
     if (!at.ok() || !*at) continue;
     const BlobLocation place = **at;
-    FrameKey key{place.pack, place.frame.offset};
+    FrameKey key{place.pack, place.frame.offset, static_cast<uint8_t>(kind)};
     if (key == last || frames_.Contains(key)) continue;
     last = key;
     // An error is met again, and told, by whoever reads the blob.

@@ -33,6 +33,7 @@ using FramePtr = std::shared_ptr<const DecodedFrame>;
 struct FrameKey {
   uint32_t pack = 0;
   uint32_t offset = 0;
+  uint8_t kind = 0;  // of the pack, as the reader wants it: a frame never answers for the other kind
   bool operator==(const FrameKey&) const = default;
 };
 

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "backends/fault/fault_backend.h"
+#include "tests/support/test_repository.h"
+
+namespace bkfs {
+namespace {
+
+using Op = FaultBackend::Op;
+
+std::unique_ptr<BlobWriter> Writer(Repository& repo, WriterOptions options = {}) {
+  auto writer = repo.NewWriter(NewMemorySpool(), options);
+  EXPECT_TRUE(IsOk(writer));
+  return std::move(writer).value();
+}
+
+TEST(BlobWriter, WhatIsFlushedIsReadByAnotherProcess) {
+  MemoryBackend store;
+  TestRepository test(store);
+  std::vector<std::pair<BlobId, Bytes>> blobs;
+  {
+    auto repo = test.OpenMaster();
+    ASSERT_TRUE(IsOk(repo));
+    auto writer = Writer(**repo);
+    for (size_t i = 0; i < 200; ++i) {
+      Bytes data = PseudoRandom(1 + i * 997, i);
+      auto id = writer->Add(PackKind::kContents, data);
+      ASSERT_TRUE(IsOk(id));
+      blobs.emplace_back(*id, std::move(data));
+    }
+    ASSERT_TRUE(IsOk(writer->Flush()));
+  }
+  auto repo = test.Open(test.CloneMaster(), test.folder() + "/other");
+  ASSERT_TRUE(IsOk(repo));
+  for (const auto& [id, data] : blobs) {
+    auto read = (*repo)->blobs().Read(PackKind::kContents, id);
+    ASSERT_TRUE(IsOk(read));
+    EXPECT_EQ(Bytes(read->bytes.begin(), read->bytes.end()), data);
+  }
+}
+
+TEST(BlobWriter, PendingBlobsAreReadAtEveryStage) {
+  MemoryBackend store;
+  TestRepository test(store);
+  auto repo = test.OpenMaster();
+  ASSERT_TRUE(IsOk(repo));
+  WriterOptions options;
+  options.contents_frame = 64 << 10;
+  auto writer = Writer(**repo, options);
+  (*repo)->blobs().SetPending(writer.get());
+  std::vector<std::pair<BlobId, Bytes>> blobs;
+  for (size_t i = 0; i < 50; ++i) {
+    Bytes data = PseudoRandom(10000, i);
+    auto id = writer->Add(PackKind::kContents, data);
+    ASSERT_TRUE(IsOk(id));
+    blobs.emplace_back(*id, data);
+    for (const auto& [known, bytes] : blobs) {
+      auto read = (*repo)->blobs().Read(PackKind::kContents, known);
+      ASSERT_TRUE(IsOk(read));
+      ASSERT_TRUE(std::equal(read->bytes.begin(), read->bytes.end(), bytes.begin(), bytes.end()));
+    }
+  }
+  (*repo)->blobs().SetPending(nullptr);
+}
+
+TEST(BlobWriter, TheSameBlobIsStoredOnce) {
+  MemoryBackend store;
+  TestRepository test(store);
+  auto repo = test.OpenMaster();
+  ASSERT_TRUE(IsOk(repo));
+  auto writer = Writer(**repo);
+  const Bytes data = PseudoRandom(100000, 1);
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(IsOk(writer->Add(PackKind::kContents, data)));
+  ASSERT_TRUE(IsOk(writer->Flush()));
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(IsOk(writer->Add(PackKind::kContents, data)));
+  ASSERT_TRUE(IsOk(writer->Flush()));
+  EXPECT_EQ(writer->stats().blobs_new, 1U);
+  EXPECT_EQ(writer->stats().blobs_known, 19U);
+}
+
+TEST(BlobWriter, ContentsAndTreesDoNotMix) {
+  MemoryBackend store;
+  TestRepository test(store);
+  auto repo = test.OpenMaster();
+  ASSERT_TRUE(IsOk(repo));
+  auto writer = Writer(**repo);
+  const Bytes data = PseudoRandom(1000, 1);
+  auto contents = writer->Add(PackKind::kContents, data);
+  auto tree = writer->Add(PackKind::kTrees, data);
+  ASSERT_TRUE(IsOk(writer->Flush()));
+  EXPECT_NE(*contents, *tree);
+  EXPECT_TRUE(IsOk((*repo)->blobs().Read(PackKind::kContents, *contents)));
+  EXPECT_EQ((*repo)->blobs().Read(PackKind::kTrees, *contents).code(), Code::kCorrupt);
+}
+
+TEST(BlobWriter, ManyThreads) {
+  MemoryBackend store;
+  TestRepository test(store);
+  auto repo = test.OpenMaster();
+  ASSERT_TRUE(IsOk(repo));
+  WriterOptions options;
+  options.contents_frame = 32 << 10;
+  options.pack_target = 256 << 10;
+  auto writer = Writer(**repo, options);
+  std::vector<std::thread> threads;
+  for (uint64_t t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (uint64_t i = 0; i < 300; ++i) {
+        auto added = writer->Add(i % 5 == 0 ? PackKind::kTrees : PackKind::kContents,
+                                 PseudoRandom(3000, t % 2 * 1000 + i));
+        EXPECT_TRUE(IsOk(added));
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  ASSERT_TRUE(IsOk(writer->Flush()));
+  EXPECT_EQ(writer->stats().blobs_new, 600U);
+  EXPECT_EQ(writer->stats().bytes_pending, 0U);
+  for (uint64_t i = 1; i < 300; i += 7) {
+    if (i % 5 == 0) continue;
+    const Bytes data = PseudoRandom(3000, 1000 + i);
+    auto id = writer->Add(PackKind::kContents, data);
+    ASSERT_TRUE(IsOk(id));
+    EXPECT_TRUE(IsOk((*repo)->blobs().Read(PackKind::kContents, *id)));
+  }
+}
+
+TEST(BlobWriter, AFailingStoreFailsTheWriterForGood) {
+  MemoryBackend store;
+  TestRepository test(store);
+  FaultBackend faulty(store);
+  Repository::Options options;
+  options.cache_directory = test.cache();
+  auto repo = Repository::Open(std::make_unique<BorrowedBackend>(faulty), test.CloneMaster(),
+                               options, test.log(), test.clock());
+  ASSERT_TRUE(IsOk(repo));
+  auto writer = Writer(**repo);
+  faulty.Add({.op = Op::kPut, .prefix = "packs/", .error = {Code::kNoSpace, "full"}});
+  ASSERT_TRUE(IsOk(writer->Add(PackKind::kContents, PseudoRandom(1000, 1))));
+  EXPECT_EQ(writer->Flush().code(), Code::kNoSpace);
+  faulty.Heal();
+  EXPECT_EQ(writer->Add(PackKind::kContents, PseudoRandom(1000, 2)).code(), Code::kNoSpace);
+  EXPECT_EQ(writer->Flush().code(), Code::kNoSpace);
+}
+
+TEST(BlobWriter, KeepTryingStoresOnceTheStoreIsBack) {
+  MemoryBackend store;
+  TestRepository test(store);
+  FaultBackend faulty(store);
+  Repository::Options options;
+  options.cache_directory = test.cache();
+  auto repo = Repository::Open(std::make_unique<BorrowedBackend>(faulty), test.CloneMaster(),
+                               options, test.log(), test.clock());
+  ASSERT_TRUE(IsOk(repo));
+  WriterOptions writing;
+  writing.keep_trying = true;
+  auto writer = Writer(**repo, writing);
+  faulty.Add({.op = Op::kPut, .prefix = "packs/", .error = {Code::kNoSpace, "full"}});
+  const Bytes data = PseudoRandom(1000, 1);
+  auto id = writer->Add(PackKind::kContents, data);
+  ASSERT_TRUE(IsOk(id));
+  EXPECT_EQ(writer->Flush().code(), Code::kNoSpace);
+  EXPECT_EQ(writer->health().code(), Code::kNoSpace);
+  faulty.Heal();
+  ASSERT_TRUE(IsOk(writer->Flush()));
+  EXPECT_TRUE(IsOk(writer->health()));
+  EXPECT_TRUE(IsOk((*repo)->blobs().Read(PackKind::kContents, *id)));
+}
+
+TEST(BlobWriter, APutWhoseReplyWasLostIsNoError) {
+  MemoryBackend store;
+  TestRepository test(store);
+  FaultBackend faulty(store);
+  Repository::Options options;
+  options.cache_directory = test.cache();
+  auto repo = Repository::Open(std::make_unique<BorrowedBackend>(faulty), test.CloneMaster(),
+                               options, test.log(), test.clock());
+  ASSERT_TRUE(IsOk(repo));
+  WriterOptions writing;
+  writing.keep_trying = true;
+  auto writer = Writer(**repo, writing);
+  faulty.Add({.op = Op::kPut,
+              .prefix = "packs/",
+              .count = 1,
+              .action = FaultBackend::Action::kLose,
+              .error = {Code::kUnavailable, "reset"}});
+  ASSERT_TRUE(IsOk(writer->Add(PackKind::kContents, PseudoRandom(1000, 1))));
+  Status flushed = writer->Flush();
+  if (!flushed.ok()) flushed = writer->Flush();
+  EXPECT_TRUE(IsOk(flushed));
+}
+
+TEST(BlobWriter, KeysThatMayNotWriteAreRefused) {
+  MemoryBackend store;
+  TestRepository test(store);
+  for (KeyType type : {KeyType::kReadOnly, KeyType::kMaintain}) {
+    auto repo = test.Open(test.Derive(type), test.cache());
+    ASSERT_TRUE(IsOk(repo));
+    EXPECT_EQ((*repo)->NewWriter(NewMemorySpool(), {}).code(), Code::kDenied);
+  }
+}
+
+TEST(BlobWriter, BlobsOfOthersAreReusedAsThePolicySays) {
+  MemoryBackend store;
+  TestRepository test(store);
+  const Bytes by_write_only = PseudoRandom(5000, 1);
+  const Bytes by_read_write = PseudoRandom(5000, 2);
+  const Bytes by_master = PseudoRandom(5000, 3);
+  auto store_with = [&](KeyMaterial key, const Bytes& data) {
+    auto repo = test.Open(std::move(key), test.cache());
+    ASSERT_TRUE(IsOk(repo));
+    auto writer = Writer(**repo);
+    ASSERT_TRUE(IsOk(writer->Add(PackKind::kContents, data)));
+    ASSERT_TRUE(IsOk(writer->Flush()));
+  };
+  store_with(test.Derive(KeyType::kWriteOnly), by_write_only);
+  store_with(test.Derive(KeyType::kReadWrite), by_read_write);
+  store_with(test.CloneMaster(), by_master);
+  const KeyMaterial mine = test.Derive(KeyType::kReadWrite);
+  auto known = [&](DedupPolicy policy, const Bytes& data) {
+    auto repo = test.Open(TestRepository::Reload(mine), test.cache());
+    EXPECT_TRUE(IsOk(repo));
+    WriterOptions options;
+    options.dedup = policy;
+    auto writer = Writer(**repo, options);
+    EXPECT_TRUE(IsOk(writer->Add(PackKind::kContents, data)));
+    return writer->stats().blobs_known == 1;
+  };
+  EXPECT_FALSE(known(DedupPolicy::kOwn, by_write_only));
+  EXPECT_FALSE(known(DedupPolicy::kOwn, by_read_write));
+  EXPECT_TRUE(known(DedupPolicy::kOwn, by_master));
+  EXPECT_FALSE(known(DedupPolicy::kTrusted, by_write_only));
+  EXPECT_TRUE(known(DedupPolicy::kTrusted, by_read_write));
+  EXPECT_TRUE(known(DedupPolicy::kAll, by_write_only));
+}
+
+TEST(BlobWriter, ALostIndexIsRebuiltFromFooters) {
+  MemoryBackend store;
+  TestRepository test(store);
+  const Bytes data = PseudoRandom(5000, 1);
+  BlobId id;
+  {
+    auto repo = test.OpenMaster();
+    ASSERT_TRUE(IsOk(repo));
+    auto writer = Writer(**repo);
+    id = *writer->Add(PackKind::kContents, data);
+    ASSERT_TRUE(IsOk(writer->Flush()));
+  }
+  std::vector<std::string> segments;
+  ASSERT_TRUE(IsOk(store.List("index/", [&](const std::string& name, uint64_t) {
+    segments.push_back(name);
+    return Status();
+  })));
+  for (const auto& name : segments) ASSERT_TRUE(IsOk(store.Remove(name)));
+  auto repo = test.Open(test.CloneMaster(), test.folder() + "/other");
+  ASSERT_TRUE(IsOk(repo));
+  EXPECT_FALSE((*repo)->blobs().Read(PackKind::kContents, id).ok());
+  ASSERT_TRUE(IsOk((*repo)->RebuildIndex()));
+  EXPECT_TRUE(IsOk((*repo)->blobs().Read(PackKind::kContents, id)));
+}
+
+}  // namespace
+}  // namespace bkfs
