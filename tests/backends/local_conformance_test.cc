@@ -4,7 +4,7 @@
 #include "backends/fault/fault_backend.h"
 #include "backends/local/local_backend.h"
 #include "tests/backends/conformance.h"
-#include "tests/backends/scratch.h"
+#include "tests/support/scratch.h"
 
 namespace bkfs {
 namespace {

@@ -2,19 +2,17 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/fsuid.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
-#include <cstdlib>
 #include <filesystem>
 #include <memory>
 #include <thread>
 #include <vector>
 
 #include "backends/local/local_backend.h"
-#include "tests/backends/scratch.h"
+#include "tests/support/loop_mount.h"
+#include "tests/support/scratch.h"
 
 namespace bkfs {
 namespace {
@@ -49,35 +47,6 @@ void LeaveTemporary(const std::string& path, int64_t age_seconds) {
   times[1].tv_sec -= age_seconds;
   ASSERT_EQ(::utimensat(AT_FDCWD, path.c_str(), times, 0), 0);
 }
-
-int Shell(const std::string& command) {
-  return std::system(command.c_str());  // NOLINT(concurrency-mt-unsafe)
-}
-
-// A filesystem in a file, mounted while this object lives. Needs root.
-class LoopMount {
- public:
-  LoopMount(const std::string& mkfs, const std::string& size) : path_(scratch_.path() + "/mnt") {
-    const std::string image = scratch_.path() + "/image";
-    BKFS_CHECK(::mkdir(path_.c_str(), 0755) == 0);
-    mounted_ = Shell("truncate -s " + size + " " + image + " && " + mkfs + " " + image +
-                     " >/dev/null && mount -o loop " + image + " " + path_) == 0;
-  }
-  LoopMount(const LoopMount&) = delete;
-  LoopMount& operator=(const LoopMount&) = delete;
-  ~LoopMount() {
-    if (mounted_ && ::umount2(path_.c_str(), 0) != 0) ::umount2(path_.c_str(), MNT_DETACH);
-  }
-  bool mounted() const { return mounted_; }
-  const std::string& path() const { return path_; }
-
- private:
-  ScratchFolder scratch_;
-  const std::string path_;
-  bool mounted_ = false;
-};
-
-bool IsRoot() { return ::geteuid() == 0; }
 
 TEST(LocalBackend, OpeningWhatIsNotThere) {
   ScratchFolder scratch;
@@ -321,10 +290,8 @@ TEST(LocalBackend, APowerCutLosesNothingAcknowledged) {
       ASSERT_TRUE(backend->PutOne("packs/" + std::to_string(i) + "/x", Bytes(70'000, 5)).ok());
     }
     ASSERT_TRUE(backend->Remove("packs/7/x").ok());
-    ASSERT_EQ(Shell("xfs_io -x -c shutdown " + disk.path()), 0);
     backend.reset();
-    ASSERT_EQ(::umount2(disk.path().c_str(), 0), 0);
-    ASSERT_EQ(Shell("mount -o loop " + disk.path() + "/../image " + disk.path()), 0);
+    ASSERT_TRUE(disk.CutPower());
     backend = MustOpen(disk.path() + "/new/repo", false);
     for (int i = 0; i < 20; ++i) {
       auto back = backend->Get("packs/" + std::to_string(i) + "/x");
