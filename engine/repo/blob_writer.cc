@@ -12,7 +12,7 @@ namespace {
 constexpr size_t kSegmentEvery = 32;  // packs: what a killed backup has to send again at most
 constexpr size_t kQueue = 4096;       // never reached: the counters below bound what is queued
 constexpr int64_t kSecond = 1'000'000'000;
-constexpr int64_t kLongestRetry = 30 * kSecond;
+constexpr int64_t kLongestRetry = 5 * kSecond;  // how long after a full disk has room again
 }  // namespace
 
 Result<DedupPolicy> ParseDedupPolicy(std::string_view word) {
@@ -457,20 +457,25 @@ Status BlobWriter::Sync() {
   return spool_->Sync();
 }
 
-Status BlobWriter::WaitForFrames() {
-  MutexLock lock(mutex_);
-  store_error_ = {};
-  ++retry_wish_;
+void BlobWriter::TryAgain() {
+  {
+    MutexLock lock(mutex_);
+    store_error_ = {};
+    ++retry_wish_;
+  }
   changed_.NotifyAll();
+}
+
+Status BlobWriter::WaitForFrames() {
+  TryAgain();
+  MutexLock lock(mutex_);
   while (frames_in_flight_ > 0 && CurrentError().ok()) changed_.Wait(mutex_);
   return CurrentError();
 }
 
 Status BlobWriter::WaitForUploads() {
+  TryAgain();
   MutexLock lock(mutex_);
-  store_error_ = {};
-  ++retry_wish_;
-  changed_.NotifyAll();
   while (packs_in_flight_ > 0 && CurrentError().ok()) changed_.Wait(mutex_);
   return CurrentError();
 }

@@ -81,6 +81,8 @@ class BlobWriter final : public PendingBlobs {
   Status Sync();
   // Closes frames and packs, waits for the store, and puts an index segment.
   Status Flush();
+  // Forgets the store's last error and tries what waits for it again at once (keep_trying).
+  void TryAgain();
   // Takes over packs and blobs that an earlier process left in the spool.
   // (`key` is the pack's data key, for reading it back until it is stored).
   Status AdoptComplete(std::unique_ptr<SpooledPack> pack, const SignedFooter& footer, Secret key);

@@ -49,7 +49,7 @@ struct NewNode {
   uint32_t uid = 0;
   uint32_t gid = 0;
   uint64_t rdev = 0;
-  std::string target;  // of a symlink
+  std::string target = {};  // of a symlink
 };
 
 struct SeriesInfo {

@@ -96,6 +96,7 @@ Result<SnapshotId> StagingImpl::Commit(std::string_view series_name) {
 // store; then the record that names the root; then the journal's word that it is done. Killed anywhere
 // before the record is put, the next start finds the series changed and commits again.
 Result<SnapshotId> StagingImpl::CommitSeries(const std::string& name, bool& made) {
+  writer_->TryAgain();
   const WriterStats before = writer_->stats();
   BKFS_TRY(SettleSeries(name));
   Entry root;
