@@ -64,6 +64,12 @@ class Repository {
   // Loads footers of packs that no segment covers: for a store whose index was lost.
   Status RebuildIndex();
 
+  // A pack's footer, from the pack itself. kCorrupt when it is cut or does not open.
+  Result<SignedFooter> FetchFooter(const PackId& id, uint64_t size);
+  // Decodes a footer and checks its signature, and that its signer may have made such a pack.
+  Status AcceptFooter(const PackId& id, uint64_t size, const SignedFooter& footer,
+                      PackFooter& out);
+
   // kDenied when the key may not write or has been revoked.
   Result<std::unique_ptr<BlobWriter>> NewWriter(std::unique_ptr<PackSpool> spool,
                                                 const WriterOptions& options);
@@ -77,10 +83,6 @@ class Repository {
              Clock& clock);
   Status OpenIndex(const Options& options);
   Status LoadSegment(const IndexId& id);
-  Result<SignedFooter> FetchFooter(const PackId& id, uint64_t size);
-  Status AcceptFooter(const PackId& id, uint64_t size, const SignedFooter& footer,
-                      PackFooter& out);
-  friend class RepositoryChecker;
 
   std::unique_ptr<Backend> store_;
   KeyMaterial key_;

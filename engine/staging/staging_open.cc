@@ -5,16 +5,15 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <set>
 
 #include "engine/crypto/hash.h"
 #include "engine/staging/staging_impl.h"
+#include "engine/staging/tree_sweep.h"
 
 namespace bkfs {
 
 namespace {
 constexpr std::string_view kNextGeneration = "next generation";
-constexpr std::string_view kTreesSwept = "trees swept";
 }  // namespace
 
 Result<std::unique_ptr<Staging>> Staging::Open(Repository& repo, Options options) {
@@ -267,44 +266,15 @@ Status StagingImpl::AdoptNewest(Series& series, const SnapshotList& list) {
   return BeginTree(series, *root, false);
 }
 
-// Tree blobs that no series' last state reaches go, once their number has doubled since the last time.
 Status StagingImpl::SweepTrees() {
-  BKFS_ASSIGN(uint64_t count, journal_->CountTrees());
-  const Bytes key = journal_keys::MetaKey(kTreesSwept);
-  BKFS_ASSIGN(auto stored, journal_->Get(key));
-  const uint64_t before = stored && stored->size() == 8 ? bkfs::Load<uint64_t>(stored->data()) : 1000;
-  if (count < 2 * before) return {};
+  std::vector<Entry> roots;
   for (const auto& [name, series] : series_) {
     if (series.record.changed) return {};  // its nodes may refer to any of them
-  }
-  std::set<BlobId> live;
-  std::vector<BlobId> todo;
-  for (const auto& [name, series] : series_) {
     if (series.record.last_root.empty()) continue;
     BKFS_ASSIGN(Entry root, DecodeEntry(series.record.last_root));
-    if (!root.directory.is_zero()) todo.push_back(root.directory);
+    roots.push_back(std::move(root));
   }
-  while (!todo.empty()) {
-    const BlobId id = todo.back();
-    todo.pop_back();
-    if (!live.insert(id).second) continue;
-    BKFS_ASSIGN(auto blob, journal_->trees().Get(id));
-    if (!blob) continue;  // never was here, so nothing below it either
-    auto view = DirectoryView::Parse(std::move(*blob));
-    if (!view.ok()) continue;  // an extent list
-    for (size_t i = 0; i < (*view)->children(); ++i) todo.push_back((*view)->child(i).blob);
-    for (size_t i = 0; i < (*view)->entries(); ++i) {
-      const Entry entry = (*view)->entry(i);
-      if (!entry.directory.is_zero()) todo.push_back(entry.directory);
-      for (const auto& list : entry.lists) todo.push_back(list.blob);
-    }
-  }
-  BKFS_TRY(journal_->SweepTrees([&](const BlobId& id) { return live.contains(id); }));
-  Bytes swept;
-  AppendInt<uint64_t>(swept, std::max<uint64_t>(live.size(), 1000));
-  Journal::Batch batch;
-  batch.Put(key, swept);
-  return journal_->Write(batch);
+  return SweepUnreachableTrees(*journal_, roots);
 }
 
 StagingImpl::Series* StagingImpl::FindSeries(std::string_view name) {

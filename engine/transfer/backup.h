@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "engine/repo/repository.h"
+#include "engine/transfer/glob.h"
+
+namespace bkfs {
+
+struct BackupOptions {
+  // One directory: its contents are the snapshot's root. Several paths, or files: they keep their full paths.
+  std::vector<std::string> paths;
+  std::string name;  // series
+  std::string host;
+  std::string user;
+  std::vector<std::string> tags;
+  ExcludeList excludes;
+  bool one_file_system = false;
+  std::vector<std::string> never;  // paths left out without a word: the repository itself, caches
+  size_t threads = 2;              // read, cut and hash
+  WriterOptions writer;
+};
+
+struct BackupCounts {
+  uint64_t files = 0;        // everything that is no directory, so far
+  uint64_t directories = 0;
+  uint64_t bytes = 0;        // of regular files
+  uint64_t read_files = 0;   // those that had to be read
+  uint64_t read_bytes = 0;
+  uint64_t failures = 0;     // source files that could not be read, or changed meanwhile
+};
+
+// Told about what happens, from several threads.
+class BackupObserver {
+ public:
+  virtual ~BackupObserver() = default;
+  // A source file that is not in the snapshot, or not as it should be; the backup goes on.
+  virtual void SourceFailed(const std::string& path, const Status& why) = 0;
+  virtual void Progress(const BackupCounts& counts) = 0;
+  virtual bool Cancelled() = 0;
+};
+
+struct BackupResult {
+  SnapshotId snapshot;
+  BackupCounts counts;
+  TreeTotals totals;
+  WriterStats writer;
+};
+
+// Makes a snapshot of the paths. Errors of single source files go to the observer; an error of the
+// repository, or of a path given, ends it without a snapshot. kInterrupted when cancelled.
+Result<BackupResult> RunBackup(Repository& repo, const BackupOptions& options,
+                               BackupObserver& observer);
+
+}  // namespace bkfs

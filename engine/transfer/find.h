@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "engine/repo/tree_source.h"
+
+namespace bkfs {
+
+// Calls `visit` for every entry below `root`, depth first in name order, with its path (no leading '/').
+Status WalkTree(TreeSource& trees, const Entry& root,
+                const std::function<Status(const std::string& path, const Entry&)>& visit);
+
+// Those whose name (or, for a pattern with '/', whose path) matches the glob.
+Status FindInTree(TreeSource& trees, const Entry& root, std::string_view pattern,
+                  const std::function<Status(const std::string& path, const Entry&)>& visit);
+
+}  // namespace bkfs
