@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+// tests/golden/vectors.json (doc/format.md section 10). "computed" follows from its inputs and must
+// come out the same for ever; "kept" was made once with random salts and must open for ever. A
+// difference here is a change of the format. BKFS_WRITE_GOLDEN=1 writes the file anew.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <nlohmann/json.hpp>
+
+#include "engine/base/fd.h"
+#include "engine/codec/frame_codec.h"
+#include "engine/crypto/hash.h"
+#include "engine/format/keyfile.h"
+
+namespace bkfs {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::string_view kPlain = "bkfs test vector plaintext";
+constexpr std::string_view kPassphrase = "correct horse battery staple";
+constexpr int64_t kCreated = 1'700'000'000'000'000'000;
+
+Bytes Counting(uint8_t first, size_t size) {
+  Bytes out(size);
+  for (size_t i = 0; i < size; ++i) out[i] = static_cast<uint8_t>(first + i);
+  return out;
+}
+
+// The top bytes of the 64-bit linear congruential generator of Knuth's MMIX, from 1.
+Bytes Noise(size_t size) {
+  Bytes out(size);
+  uint64_t x = 1;
+  for (auto& b : out) {
+    x = x * 6364136223846793005U + 1442695040888963407U;
+    b = static_cast<uint8_t>(x >> 56);
+  }
+  return out;
+}
+
+class GoldenTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    ASSERT_TRUE(InitCrypto().ok());
+    repo_ = RepoId::FromBytes(Counting(0xa0, 16)).value();
+    master_ = MasterMaterial(Secret::CopyOf(Counting(0, 32)), repo_, 2);
+    tree_id_key_ = DeriveKey("bkfs v1 tree id", master_.id_key.view());
+  }
+  Json Keys() const;
+  Json Cuts(const ChunkSizes& sizes) const;
+  Json Frame(Cipher cipher, bool pad) const;
+  Json Computed() const;
+  Json Kept() const;
+  void CheckKept(const Json& kept) const;
+
+  RepoId repo_;
+  KeyMaterial master_;
+  Secret tree_id_key_;
+};
+
+Json GoldenTest::Keys() const {
+  Json out;
+  out["master"] = ToHex(master_.master.view());
+  out["repository"] = repo_.hex();
+  for (const EpochSecrets& epoch : master_.epochs) {
+    Json keys;
+    keys["content_secret"] = ToHex(epoch.content.secret());
+    keys["content_public"] = ToHex(epoch.content.public_key());
+    keys["tree_secret"] = ToHex(epoch.tree.secret());
+    keys["tree_public"] = ToHex(epoch.tree.public_key());
+    keys["log_secret"] = ToHex(epoch.log.secret());
+    keys["log_public"] = ToHex(epoch.log.public_key());
+    out["epoch_" + std::to_string(epoch.epoch)] = keys;
+  }
+  out["id_key"] = ToHex(master_.id_key.view());
+  out["tree_id_key"] = ToHex(tree_id_key_.view());
+  out["chunker_key"] = ToHex(master_.chunker_key.view());
+  out["index_key"] = ToHex(master_.index_key.view());
+  out["signing_seed"] = ToHex(master_.signing.seed());
+  out["signing_public"] = ToHex(master_.master_public);
+  out["key_id"] = master_.id().hex();
+  return out;
+}
+
+Json GoldenTest::Cuts(const ChunkSizes& sizes) const {
+  Chunker chunker(master_.chunker_key.view(), sizes);
+  Bytes data = Noise(2 << 20);
+  Json out;
+  out["min"] = sizes.min;
+  out["average"] = sizes.average;
+  out["max"] = sizes.max;
+  out["data"] =
+      "2097152 bytes: x = x * 6364136223846793005 + 1442695040888963407, byte x >> 56, x 1";
+  out["data_hash"] = ToHex(HashBytes(data));
+  Json lengths = Json::array();
+  for (ByteView rest(data); !rest.empty(); rest = rest.subspan(lengths.back().get<size_t>())) {
+    lengths.push_back(chunker.Cut(rest));
+  }
+  out["lengths"] = lengths;
+  return out;
+}
+
+Json GoldenTest::Frame(Cipher cipher, bool pad) const {
+  Bytes key = Counting(0x40, 32);
+  FrameSealer sealer(cipher, Secret::CopyOf(key), repo_, 1);
+  Bytes inner = FrameCodec(0).Encode(AsBytes(kPlain), pad);
+  ByteView part(inner);
+  (void)sealer.Seal(std::span(&part, 1));  // number 0
+  Json out;
+  out["cipher"] = static_cast<int>(cipher);
+  out["data_key"] = ToHex(key);
+  out["pack_kind"] = 1;
+  out["number"] = 1;
+  out["plain"] = ToHex(AsBytes(kPlain));
+  out["inner"] = ToHex(inner);
+  out["frame"] = ToHex(sealer.Seal(std::span(&part, 1)));
+  return out;
+}
+
+Json GoldenTest::Computed() const {
+  Json out;
+  out["keys"] = Keys();
+  Bytes gear(2048);
+  KeyedHashExtended(master_.chunker_key.view(), AsBytes("bkfs gear v1"), gear);
+  out["gear_first"] = ToHex(ByteView(gear).first(16));
+  out["gear_hash"] = ToHex(HashBytes(gear));
+  out["cuts"] = Json::array({Cuts({}), Cuts({4 << 10, 8 << 10, 16 << 10})});
+  for (std::string_view plain : {std::string_view(), kPlain}) {
+    Json ids;
+    ids["plain"] = ToHex(AsBytes(plain));
+    ids["content_id"] = ToHex(KeyedHash(master_.id_key.view(), AsBytes(plain)));
+    ids["tree_id"] = ToHex(KeyedHash(tree_id_key_.view(), AsBytes(plain)));
+    out["blob_ids"].push_back(ids);
+  }
+  out["frames"] =
+      Json::array({Frame(Cipher::kAes256Gcm, false), Frame(Cipher::kChaCha20Poly1305, true)});
+  for (uint64_t n : {0, 1, 9, 100, 1000, 1025, 65537, 1000000, 16777224}) {
+    out["padme"].push_back(Json::array({n, PadmeLength(n)}));
+  }
+  RepoHeader header = HeaderFor(master_, kCreated, Cipher::kAes256Gcm, false, {});
+  out["header"] = ToHex(EncodeHeader(header, master_.signing));
+  out["master_keyfile"] = EncodeKeyfile(master_, {});
+  return out;
+}
+
+Json GoldenTest::Kept() const {
+  Json out;
+  for (Cipher cipher : {Cipher::kAes256Gcm, Cipher::kChaCha20Poly1305}) {
+    out["sealed"].push_back(
+        ToHex(SealSalted(cipher, master_.index_key.view(), repo_, 'F', AsBytes(kPlain))));
+  }
+  out["sealed_kind"] = "F";
+  out["sealed_key"] = "index_key";
+  out["sealed_plain"] = ToHex(AsBytes(kPlain));
+  out["box_to"] = "epoch_1.tree_public";
+  out["box"] = ToHex(SealBox(master_.epochs[0].tree.public_key(), AsBytes(kPlain)));
+  std::string text(3000, 'z');
+  out["zstd_inner"] = ToHex(FrameCodec(3).Encode(AsBytes(text), true));
+  out["zstd_plain"] = "3000 times z";
+  KeyMaterial derived = DeriveMaterial(master_, KeyType::kReadWrite, "test vector", kCreated);
+  out["derived_keyfile"] = EncodeKeyfile(derived, {});
+  out["passphrase"] = kPassphrase;
+  out["passphrase_keyfile"] = EncodeKeyfile(derived, AsBytes(kPassphrase));
+  return out;
+}
+
+void GoldenTest::CheckKept(const Json& kept) const {
+  auto hex = [](const Json& value) { return ParseHex(value.get<std::string>()).value(); };
+  ASSERT_EQ(kept.at("sealed").size(), 2U);
+  for (const Json& sealed : kept.at("sealed")) {
+    auto plain = OpenSalted(master_.index_key.view(), repo_, 'F', hex(sealed));
+    EXPECT_EQ(AsText(plain.value()), kPlain);
+  }
+  EXPECT_EQ(AsText(master_.epochs[0].tree.Open(hex(kept.at("box"))).value().view()), kPlain);
+  EXPECT_EQ(FrameCodec().Decode(hex(kept.at("zstd_inner")), 3000).value(), Bytes(3000, 'z'));
+
+  RepoHeader header = HeaderFor(master_, kCreated, Cipher::kAes256Gcm, false, {});
+  auto plain = DecodeKeyfile(kept.at("derived_keyfile").get<std::string>(), nullptr);
+  ASSERT_TRUE(plain.ok()) << plain.status().ToString();
+  EXPECT_EQ(plain->type, KeyType::kReadWrite);
+  EXPECT_EQ(plain->label, "test vector");
+  EXPECT_TRUE(CheckKeyfileAgainst(*plain, header).ok());
+  auto under_passphrase =
+      DecodeKeyfile(kept.at("passphrase_keyfile").get<std::string>(),
+                    []() -> Result<Secret> { return Secret::CopyOf(AsBytes(kPassphrase)); });
+  ASSERT_TRUE(under_passphrase.ok()) << under_passphrase.status().ToString();
+  EXPECT_EQ(under_passphrase->id(), plain->id());
+}
+
+TEST_F(GoldenTest, VectorsHold) {
+  if (std::getenv("BKFS_WRITE_GOLDEN") != nullptr) {
+    Json fresh = {{"format", "doc/format.md, version 1"}};
+    fresh["computed"] = Computed();
+    fresh["kept"] = Kept();
+    std::ofstream(BKFS_GOLDEN_VECTORS) << fresh.dump(1) << "\n";
+  }
+  auto text = ReadWholeFile(BKFS_GOLDEN_VECTORS);
+  ASSERT_TRUE(text.ok()) << text.status().ToString();
+  Json file = Json::parse(AsText(*text), nullptr, false);
+  ASSERT_FALSE(file.is_discarded());
+  const Json computed = Computed();
+  for (const auto& [name, value] : computed.items()) {
+    ASSERT_TRUE(file.at("computed").contains(name)) << name;
+    EXPECT_EQ(file["computed"][name], value) << name;
+  }
+  CheckKept(file.at("kept"));
+  // The header in the file reads as what it was made of.
+  Bytes header = ParseHex(file["computed"]["header"].get<std::string>()).value();
+  EXPECT_EQ(DecodeHeader(header).value().epochs.size(), 2U);
+}
+
+}  // namespace
+}  // namespace bkfs
