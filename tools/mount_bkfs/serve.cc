@@ -1,0 +1,214 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/mount_bkfs/serve.h"
+
+#include <pwd.h>
+#include <signal.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <ctime>
+#include <thread>
+
+#include "engine/base/fd.h"
+#include "fs/fuse/session.h"
+#include "tools/exit_codes.h"
+#include "tools/open_repository.h"
+
+namespace bkfs {
+
+namespace {
+constexpr unsigned kThreads = 4;
+
+// Everything behind a mount, in the order in which it is made; taken down the other way round.
+struct Stack {
+  std::unique_ptr<Logger> log;
+  SystemClock clock;
+  std::unique_ptr<Repository> repo;
+  std::unique_ptr<Staging> staging;  // null: nothing is written
+  std::unique_ptr<FileSystem> fs;
+  std::unique_ptr<FuseSession> session;
+};
+
+sigset_t StopSignals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, number);
+  return set;
+}
+
+// Stops the session at the first signal. At the second the process ends at once: what is not in the
+// store yet is in the spool, where the next mount finds it.
+class SignalWatch {
+ public:
+  SignalWatch(FuseSession& session, Logger& log)
+      : thread_([this, &session, &log] { Watch(session, log); }) {}
+  ~SignalWatch() {
+    done_ = true;
+    thread_.join();
+  }
+  SignalWatch(const SignalWatch&) = delete;
+  SignalWatch& operator=(const SignalWatch&) = delete;
+
+ private:
+  void Watch(FuseSession& session, Logger& log) {
+    const sigset_t set = StopSignals();
+    const timespec pause{0, 100'000'000};
+    bool stopping = false;
+    while (!done_) {
+      if (::sigtimedwait(&set, nullptr, &pause) < 0) continue;
+      if (stopping) {
+        log.Warning("a second signal: leaving what is not stored to the next mount");
+        ::_exit(kExitInterrupted);
+      }
+      stopping = true;
+      log.Info("asked to stop: unmounting");
+      // On a thread of its own, since requests under way may take a while to end.
+      stopper_ = std::thread([&session] { session.Stop(); });
+    }
+    if (stopper_.joinable()) stopper_.join();
+  }
+
+  std::atomic<bool> done_{false};
+  std::thread stopper_;
+  std::thread thread_;
+};
+
+std::string HostName() {
+  char name[256] = {};
+  ::gethostname(name, sizeof name - 1);
+  return name;
+}
+
+std::string UserName() {
+  const passwd* user = ::getpwuid(::geteuid());
+  return user != nullptr ? user->pw_name : std::to_string(::geteuid());
+}
+
+Status OpenLog(const MountOptions& options, const std::string& cache, const ParentLine& parent,
+               Stack& stack) {
+  std::string path;
+  if (!options.config.mount.log_file.empty()) {
+    path = options.config.mount.log_file;
+  } else if (parent.in_background()) {
+    BKFS_TRY(MakeDirectories(cache, 0700));
+    path = cache + "/mount.log";
+  }
+  BKFS_ASSIGN(stack.log,
+              OpenLogger(path, options.config.mount.log_level.value_or(LogLevel::kInfo)));
+  return {};
+}
+
+Status OpenStaging(const Config& config, Stack& stack) {
+  const KeyType type = stack.repo->key().type;
+  if (config.mount.read_only.value_or(false)) return {};
+  if (!MayWrite(type)) {
+    stack.log->Info("a " + std::string(KeyTypeName(type)) +
+                    " key cannot write: the mount is read-only");
+    return {};
+  }
+  Staging::Options options;
+  options.directory = stack.repo->local_directory() + "/staging";
+  if (config.mount.commit_idle_seconds) {
+    options.commit_idle_ns = *config.mount.commit_idle_seconds * 1'000'000'000;
+  }
+  options.fsync_to_store = config.mount.fsync_to_store.value_or(false);
+  options.host = HostName();
+  options.user = UserName();
+  options.writer.keep_trying = true;
+  if (config.mount.dedup) options.writer.dedup = *config.mount.dedup;
+  BKFS_ASSIGN(stack.staging, Staging::Open(*stack.repo, std::move(options)));
+  return {};
+}
+
+Status MountStack(const MountOptions& options, const std::string& mountpoint, Stack& stack) {
+  const Config::Mount& mount = options.config.mount;
+  FileSystem::Options shown;
+  shown.owner = {::geteuid(), ::getegid(), 0};
+  shown.uid = mount.uid;
+  shown.gid = mount.gid;
+  if (mount.umask) shown.umask = static_cast<uint16_t>(*mount.umask);
+  stack.fs = std::make_unique<FileSystem>(*stack.repo, stack.staging.get(), shown);
+  FuseSession::Options session;
+  session.source = options.source;
+  session.mountpoint = mountpoint;
+  session.allow_other = mount.allow_other.value_or(false);
+  session.read_only = stack.staging == nullptr;
+  session.threads = mount.threads.value_or(kThreads);
+  session.kernel_options = options.kernel_options;
+  BKFS_ASSIGN(stack.session, FuseSession::Mount(*stack.fs, session, *stack.log));
+  return {};
+}
+
+Status OpenStack(const MountOptions& options, const std::string& mountpoint, const Environment& env,
+                 const ParentLine& parent, Stack& stack) {
+  const Config& config = options.config;
+  BKFS_TRY(InitCrypto());
+  BKFS_ASSIGN(std::string cache, CacheDirectoryOf(config, env));
+  // Before anything is made anywhere: is there a repository, and does the key open?
+  BKFS_ASSIGN(auto store, OpenStore(config.url, false));
+  BKFS_TRY(ReadHeader(*store).status());
+  store.reset();
+  BKFS_TRY(OpenLog(options, cache, parent, stack));
+  BKFS_ASSIGN(KeyMaterial key, LoadKeyfile(config.key_file, config.passphrase_file, *stack.log));
+  parent.LeaveSession();
+  // From here on threads start; they all leave these signals to SignalWatch.
+  const sigset_t stop = StopSignals();
+  ::pthread_sigmask(SIG_BLOCK, &stop, nullptr);
+  BKFS_ASSIGN(stack.repo,
+              OpenRepositoryWith(std::move(key), config, env, {}, *stack.log, stack.clock));
+  BKFS_TRY(OpenStaging(config, stack));
+  return MountStack(options, mountpoint, stack);
+}
+
+// After the last request: nothing written may be forgotten.
+Status StoreEverything(Stack& stack) {
+  if (!stack.staging) return {};
+  stack.log->Info("storing what is left");
+  Status stored = stack.staging->CommitAll();
+  if (!stored.ok()) {
+    stack.log->Error("not everything is in the store: " + stored.message() +
+                     "; the rest is kept for the next mount");
+  }
+  return stored;
+}
+}  // namespace
+
+int ServeMount(const MountOptions& options, const std::string& mountpoint, const Environment& env,
+               ParentLine parent) {
+  ::umask(077);
+  Stack stack;
+  Status opened = OpenStack(options, mountpoint, env, parent, stack);
+  if (!opened.ok()) {
+    // Before the parent hears of it: who tries again at once must not find the cache in use.
+    stack.session.reset();
+    stack.fs.reset();
+    stack.staging.reset();
+    stack.repo.reset();
+    if (stack.log && parent.in_background())
+      stack.log->Error("mounting failed: " + opened.message());
+    parent.Failed(opened);
+    return ExitCodeOf(opened);
+  }
+  stack.log->Info("bkfs " BKFS_VERSION ": " + stack.repo->store().Describe() + " on " + mountpoint +
+                  (stack.staging ? "" : " (read-only)") + ", process " +
+                  std::to_string(::getpid()));
+  Status served;
+  {
+    SignalWatch signals(*stack.session, *stack.log);
+    served = stack.session->Run([&parent] { parent.Ready(); });
+    if (!served.ok()) stack.log->Error(served.message());
+    Status stored = StoreEverything(stack);
+    if (served.ok()) served = stored;
+  }
+  stack.session.reset();
+  stack.fs.reset();
+  stack.staging.reset();
+  stack.repo.reset();
+  stack.log->Info("unmounted " + mountpoint);
+  if (!served.ok()) parent.Failed(served);
+  return served.ok() ? kExitDone : kExitFailed;
+}
+
+}  // namespace bkfs
