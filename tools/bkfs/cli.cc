@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/bkfs/cli.h"
+
+#include <boost/program_options.hpp>
+
+#include <algorithm>
+#include <iostream>
+
+#include "tools/bkfs/output.h"
+#include "tools/open_repository.h"
+
+namespace bkfs {
+
+namespace po = boost::program_options;
+
+namespace {
+
+const std::vector<OptionSpec>& GlobalOptions() {
+  static const std::vector<OptionSpec> kOptions{
+      {"config,C", "FILE", "configuration file (BKFS_CONFIG_FILE)"},
+      {"repository,R", "URL", "repository: a folder (BKFS_REPOSITORY)"},
+      {"key-file,K", "FILE", "keyfile (BKFS_KEY_FILE)"},
+      {"passphrase-file", "FILE", "passphrase of the keyfile (BKFS_PASSPHRASE_FILE)"},
+      {"cache-dir", "DIR", "where caches are kept (BKFS_CACHE_DIR)"},
+      {"json", "", "results as JSON"},
+      {"quiet,q", "", "no progress"},
+      {"verbose,v", "", "say more"},
+      {"help,h", "", "this help"},
+  };
+  return kOptions;
+}
+
+void AddOptions(const std::vector<OptionSpec>& specs, po::options_description& to) {
+  for (const auto& spec : specs) {
+    if (spec.value.empty()) {
+      to.add_options()(spec.name.c_str(), po::bool_switch(), spec.help.c_str());
+    } else {
+      to.add_options()(spec.name.c_str(),
+                       po::value<std::vector<std::string>>()->composing()->value_name(spec.value),
+                       spec.help.c_str());
+    }
+  }
+}
+
+void PrintCommandHelp(const Command& command) {
+  std::cout << "bkfs " << command.name << (command.options.empty() ? "" : " [OPTION...]")
+            << (command.arguments.empty() ? "" : " ") << command.arguments << "\n"
+            << command.summary << "\n";
+  po::options_description own("Options");
+  AddOptions(command.options, own);
+  po::options_description global("General options");
+  AddOptions(GlobalOptions(), global);
+  if (!command.options.empty()) std::cout << "\n" << own;
+  std::cout << "\n" << global;
+}
+
+void PrintHelp(const std::vector<Command>& commands) {
+  std::cout << "bkfs: an encrypted, deduplicating backup repository that is a folder\n\n"
+               "  mount.bkfs REPOSITORY DIR -o key=FILE   mounts it: copy into DIR/incoming/NAME/\n"
+               "  bkfs COMMAND [OPTION...]                does what a mount cannot\n\n"
+               "Commands:\n";
+  for (const auto& command : commands) {
+    std::string call = command.name + " " + command.arguments;
+    call.resize(std::max<size_t>(call.size(), 34), ' ');
+    std::cout << "  " << call << " " << command.summary << "\n";
+  }
+  std::cout << "\n'bkfs COMMAND --help' shows a command's options. SNAP is an id, the beginning of one,\n"
+               "a series' name (its latest snapshot) or name@time.\n"
+               "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 done but some source files\n"
+               "could not be read, 10 no repository there, 12 key does not fit, 13 damage found,\n"
+               "130 interrupted.\n";
+}
+
+Result<Arguments> ParseArguments(const Command& command, const std::vector<std::string>& words) {
+  po::options_description all;
+  AddOptions(GlobalOptions(), all);
+  AddOptions(command.options, all);
+  all.add_options()("positional", po::value<std::vector<std::string>>());
+  po::positional_options_description rest;
+  rest.add("positional", -1);
+  Arguments out;
+  try {
+    const auto parsed = po::command_line_parser(words)
+                            .options(all)
+                            .positional(rest)
+                            .style(po::command_line_style::unix_style &
+                                   ~po::command_line_style::allow_guessing)
+                            .run();
+    po::variables_map values;
+    po::store(parsed, values);
+    for (const auto& [name, value] : values) {
+      if (const auto* flag = boost::any_cast<bool>(&value.value())) {
+        if (*flag) out.values_[name] = {};
+        continue;
+      }
+      const auto& list = value.as<std::vector<std::string>>();
+      if (name == "positional") {
+        out.positional_ = list;
+      } else {
+        out.values_[name] = list;
+      }
+    }
+  } catch (const po::error& error) {
+    return Status(Code::kInvalid, std::string(error.what()) + " ('bkfs " + command.name +
+                                      " --help' shows what there is)");
+  }
+  return out;
+}
+
+Status CheckCount(const Command& command, size_t count) {
+  if (count >= command.least && count <= command.most) return {};
+  return {Code::kInvalid, "usage: bkfs " + command.name + " " + command.arguments};
+}
+
+// The command that `words` begin with ("key list" takes two); removes its name from them.
+const Command* TakeCommand(const std::vector<Command>& commands, std::vector<std::string>& words) {
+  // Global options may stand before the command; the first words that name one decide.
+  for (size_t at = 0; at < words.size(); ++at) {
+    for (const auto& command : commands) {
+      const size_t space = command.name.find(' ');
+      if (space == std::string::npos) {
+        if (words[at] != command.name) continue;
+        words.erase(words.begin() + static_cast<ptrdiff_t>(at));
+        return &command;
+      }
+      if (words[at] != command.name.substr(0, space) || at + 1 >= words.size() ||
+          words[at + 1] != command.name.substr(space + 1)) {
+        continue;
+      }
+      words.erase(words.begin() + static_cast<ptrdiff_t>(at),
+                  words.begin() + static_cast<ptrdiff_t>(at) + 2);
+      return &command;
+    }
+    const bool takes_value = words[at] == "-R" || words[at] == "-K" || words[at] == "-C" ||
+                             words[at] == "--repository" || words[at] == "--key-file" ||
+                             words[at] == "--config" || words[at] == "--cache-dir" ||
+                             words[at] == "--passphrase-file";
+    if (takes_value) {
+      ++at;
+    } else if (!words[at].starts_with('-')) {
+      return nullptr;
+    }
+  }
+  return nullptr;
+}
+
+}  // namespace
+
+std::string Arguments::Get(const std::string& option, const std::string& fallback) const {
+  auto found = values_.find(option);
+  return found == values_.end() || found->second.empty() ? fallback : found->second.back();
+}
+
+std::vector<std::string> Arguments::All(const std::string& option) const {
+  auto found = values_.find(option);
+  return found == values_.end() ? std::vector<std::string>() : found->second;
+}
+
+Result<std::unique_ptr<Repository>> Context::Open(Repository::Options options) const {
+  return OpenRepository(config, env, std::move(options), *log, *clock);
+}
+
+std::vector<Command> AllCommands() {
+  std::vector<Command> all;
+  for (auto group : {KeyCommands(), BackupCommands(), SnapshotCommands(), LookCommands(),
+                     RestoreCommands(), MountCommands(), CheckCommands()}) {
+    for (auto& command : group) all.push_back(std::move(command));
+  }
+  return all;
+}
+
+Result<int> RunProgram(const std::vector<std::string>& arguments, const Environment& env) {
+  const std::vector<Command> commands = AllCommands();
+  std::vector<std::string> words = arguments;
+  if (words.empty() || words[0] == "help" || words[0] == "--help" || words[0] == "-h") {
+    if (words.size() > 1) {
+      words.erase(words.begin());
+      if (const Command* command = TakeCommand(commands, words)) {
+        PrintCommandHelp(*command);
+        return int{kExitDone};
+      }
+    }
+    PrintHelp(commands);
+    return words.empty() ? int{kExitUsage} : int{kExitDone};
+  }
+  if (words[0] == "--version") words[0] = "version";
+  const Command* command = TakeCommand(commands, words);
+  if (!command) {
+    return Status(Code::kInvalid, "there is no command '" + words[0] + "' ('bkfs help' lists them)");
+  }
+  Context context;
+  BKFS_ASSIGN(context.args, ParseArguments(*command, words));
+  if (context.args.Has("help")) {
+    PrintCommandHelp(*command);
+    return int{kExitDone};
+  }
+  BKFS_TRY(CheckCount(*command, context.args.positional().size()));
+  context.env = env;
+  context.json = context.args.Has("json");
+  context.quiet = context.args.Has("quiet");
+  context.verbose = context.args.Has("verbose");
+  ConfigArgs config;
+  config.config_file = context.args.Get("config");
+  config.url = context.args.Get("repository");
+  config.key_file = context.args.Get("key-file");
+  config.passphrase_file = context.args.Get("passphrase-file");
+  config.cache_directory = context.args.Get("cache-dir");
+  BKFS_ASSIGN(context.config, MakeConfig(config, env));
+  BKFS_ASSIGN(auto log, OpenLogger("", context.verbose ? LogLevel::kInfo : LogLevel::kWarning));
+  SystemClock clock;
+  context.log = log.get();
+  context.clock = &clock;
+  return command->run(context);
+}
+
+}  // namespace bkfs

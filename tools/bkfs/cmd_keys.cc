@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: Apache-2.0
+// init, derive, key show|list|revoke.
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <iostream>
+#include <nlohmann/json.hpp>
+
+#include "engine/base/fd.h"
+#include "tools/bkfs/cli.h"
+#include "tools/bkfs/output.h"
+#include "tools/open_repository.h"
+
+namespace bkfs {
+
+namespace {
+
+using nlohmann::json;
+
+Result<Secret> NewPassphrase(const std::string& file) {
+  if (file.empty()) return Secret();
+  return ReadPassphraseFile(file);
+}
+
+Status SaveKeyfile(const std::string& path, const KeyMaterial& key, const Secret& passphrase) {
+  std::string text = EncodeKeyfile(key, passphrase.view());
+  Status saved = WriteNewFile(path, AsBytes(text), 0600);
+  WipeMemory({reinterpret_cast<uint8_t*>(text.data()), text.size()});
+  if (saved.Is(Code::kExists)) {
+    return {Code::kInvalid, path + " exists already; a keyfile is never overwritten"};
+  }
+  return saved.WithContext("keyfile");
+}
+
+Result<int> Init(Context& context) {
+  const std::string key_file = context.config.key_file;
+  if (context.config.url.empty()) return Status(Code::kInvalid, "where to? (-R REPOSITORY)");
+  if (key_file.empty()) {
+    return Status(Code::kInvalid, "which file is the master key to be written to? (-K FILE)");
+  }
+  if (::access(key_file.c_str(), F_OK) == 0) {
+    return Status(Code::kInvalid, key_file + " exists already; a keyfile is never overwritten");
+  }
+  CreateOptions options;
+  options.pad = context.args.Has("pad");
+  if (context.args.Has("chunk-size")) {
+    BKFS_ASSIGN(uint64_t average, ParseSize(context.args.Get("chunk-size")));
+    if (average > (8 << 20)) return Status(Code::kInvalid, "--chunk-size: at most 2M");
+    options.chunks = {static_cast<uint32_t>(average / 4), static_cast<uint32_t>(average),
+                      static_cast<uint32_t>(average * 4)};
+    Status good = CheckChunkSizes(options.chunks);
+    if (!good.ok()) return good.WithContext("--chunk-size");
+  }
+  BKFS_ASSIGN(Secret passphrase, NewPassphrase(context.config.passphrase_file));
+  // Looked at before the folder is made, so that a refusal changes nothing.
+  BKFS_ASSIGN(auto store, OpenStore(context.config.url, true));
+  bool saved = false;
+  auto master = CreateRepository(*store, options, *context.clock, [&](const KeyMaterial& key) {
+    Status status = SaveKeyfile(key_file, key, passphrase);
+    saved = status.ok();
+    return status;
+  });
+  if (!master.ok()) {
+    if (saved) ::unlink(key_file.c_str());  // the key of a repository that does not exist
+    return master.status();
+  }
+  if (context.json) {
+    std::cout << json{{"repository", store->Describe()},
+                      {"id", master->repo.hex()},
+                      {"key", master->id().hex()},
+                      {"key_file", key_file}}
+                     .dump()
+              << "\n";
+  } else {
+    std::cout << "repository " << master->repo.hex() << " made at " << store->Describe() << "\n"
+              << "master key written to " << key_file
+              << ": keep it safe and elsewhere, nobody can make it again\n";
+  }
+  return int{kExitDone};
+}
+
+Result<KeyMaterial> LoadMaster(const Context& context) {
+  BKFS_ASSIGN(KeyMaterial key, LoadKeyfile(context.config.key_file,
+                                           context.args.Has("master-passphrase-file")
+                                               ? context.args.Get("master-passphrase-file")
+                                               : std::string(),
+                                           *context.log));
+  if (key.type != KeyType::kMaster) {
+    return Status(Code::kDenied, context.config.key_file + " is a " +
+                                     std::string(KeyTypeName(key.type)) +
+                                     " key; this takes the master key");
+  }
+  return key;
+}
+
+Result<int> Derive(Context& context) {
+  const std::string out = context.args.Get("output");
+  if (out.empty()) return Status(Code::kInvalid, "which file is the key to be written to? (-O FILE)");
+  if (!context.args.Has("type")) return Status(Code::kInvalid, "which type? (-t TYPE)");
+  BKFS_ASSIGN(KeyType type, ParseKeyType(context.args.Get("type")));
+  if (type == KeyType::kMaster) return Status(Code::kInvalid, "a master key cannot be derived");
+  if (::access(out.c_str(), F_OK) == 0) {
+    return Status(Code::kInvalid, out + " exists already; a keyfile is never overwritten");
+  }
+  BKFS_ASSIGN(auto store, OpenStore(context.config.url, false));
+  BKFS_ASSIGN(RepoHeader header, ReadHeader(*store));
+  BKFS_ASSIGN(KeyMaterial master, LoadMaster(context));
+  BKFS_TRY(CheckKeyfileAgainst(master, header));
+  BKFS_ASSIGN(Secret passphrase, NewPassphrase(context.config.passphrase_file));
+  const uint32_t last_epoch = header.epochs.back().epoch;
+  master = MasterMaterial(std::move(master.master), header.repo, last_epoch);
+  KeyMaterial key =
+      DeriveMaterial(master, type, context.args.Get("label"), context.clock->WallNanos());
+  BKFS_TRY(SaveKeyfile(out, key, passphrase));
+  Status put = store->PutOne(KeyDirectory::BadgeName(key.id()), key.badge);
+  if (!put.ok()) {
+    ::unlink(out.c_str());  // without its badge it is worth nothing
+    return put;
+  }
+  if (context.json) {
+    std::cout << json{{"key", key.id().hex()}, {"type", KeyTypeName(type)}, {"file", out}}.dump()
+              << "\n";
+  } else {
+    std::cout << KeyTypeName(type) << " key " << key.id().hex() << " written to " << out << "\n";
+  }
+  return int{kExitDone};
+}
+
+Result<int> KeyShow(Context& context) {
+  const std::string file = context.args.positional().empty() ? context.config.key_file
+                                                             : context.args.positional()[0];
+  BKFS_ASSIGN(KeyMaterial key, LoadKeyfile(file, context.config.passphrase_file, *context.log));
+  if (context.json) {
+    std::cout << json{{"key", key.id().hex()},
+                      {"type", KeyTypeName(key.type)},
+                      {"label", Utf8(key.label)},
+                      {"repository", key.repo.hex()}}
+                     .dump()
+              << "\n";
+    return int{kExitDone};
+  }
+  std::cout << "key:        " << key.id().hex() << "\ntype:       " << KeyTypeName(key.type)
+            << "\nlabel:      " << Printable(key.label) << "\nrepository: " << key.repo.hex() << "\n";
+  return int{kExitDone};
+}
+
+Result<int> KeyList(Context& context) {
+  BKFS_ASSIGN(auto repo, context.Open());
+  json list = json::array();
+  Table table;
+  table.Row({"KEY", "TYPE", "MADE", "STATE", "LABEL"});
+  for (const auto& signer : repo->keys().All()) {
+    const std::string made = FormatRfc3339(signer.created_ns / 1'000'000'000 * 1'000'000'000);
+    const std::string state = signer.revoked() ? "revoked" : "good";
+    table.Row({signer.id.hex(), std::string(KeyTypeName(signer.type)), made, state,
+               Printable(signer.label)});
+    json item{{"key", signer.id.hex()}, {"type", KeyTypeName(signer.type)}, {"made", made},
+              {"state", state},         {"label", Utf8(signer.label)}};
+    if (signer.revoked()) item["revoked"] = FormatRfc3339(signer.revocation->time_ns);
+    list.push_back(std::move(item));
+  }
+  std::cout << (context.json ? list.dump() + "\n" : table.Text({}));
+  return int{kExitDone};
+}
+
+Result<int> KeyRevoke(Context& context) {
+  BKFS_ASSIGN(auto repo, context.Open());
+  if (repo->key().type != KeyType::kMaster) {
+    return Status(Code::kDenied, "only the master key revokes keys (-K)");
+  }
+  const std::string& wanted = context.args.positional()[0];
+  std::vector<Signer> hits;
+  for (const auto& signer : repo->keys().All()) {
+    if (signer.id.hex().starts_with(wanted) || (!signer.label.empty() && signer.label == wanted)) {
+      hits.push_back(signer);
+    }
+  }
+  if (hits.empty()) return Status(Code::kNotFound, "no key '" + wanted + "' ('bkfs key list')");
+  if (hits.size() > 1) return Status(Code::kInvalid, "'" + wanted + "' is ambiguous: give its id");
+  if (hits[0].type == KeyType::kMaster) {
+    return Status(Code::kInvalid, "the master key cannot be revoked");
+  }
+  if (hits[0].revoked()) return Status(Code::kInvalid, "this key is revoked already");
+  Revocation revocation;
+  revocation.key = hits[0].id;
+  revocation.time_ns = context.clock->WallNanos();
+  BKFS_ASSIGN(revocation.accepted, repo->snapshots().RecordsOf(hits[0].id));
+  BKFS_TRY(repo->store().PutOne(
+      KeyDirectory::RevocationName(hits[0].id),
+      EncodeRevocation(revocation, repo->header().repo, repo->key().signing)));
+  std::cout << "key " << hits[0].id.hex() << " is revoked; its " << revocation.accepted.size()
+            << " snapshots stay readable, later ones are refused\n";
+  return int{kExitDone};
+}
+
+}  // namespace
+
+std::vector<Command> KeyCommands() {
+  return {
+      {"init", "", "makes a repository and its master key",
+       {{"pad", "", "pad frames, so that their lengths tell less"},
+        {"chunk-size", "SIZE", "average piece of a file (64K)"}},
+       0, 0, Init},
+      {"derive", "", "makes a keyfile with fewer rights from the master key",
+       {{"type,t", "TYPE", "ReadWrite, ReadOnly, WriteOnly, LogOnly or Maintain"},
+        {"output,O", "FILE", "the new keyfile"},
+        {"label,l", "TEXT", "what the key is for"},
+        {"master-passphrase-file", "FILE", "passphrase of the master key (else asked for)"}},
+       0, 0, Derive},
+      {"key list", "", "lists the repository's keys", {}, 0, 0, KeyList},
+      {"key show", "[FILE]", "tells what a keyfile is", {}, 0, 1, KeyShow},
+      {"key revoke", "KEY", "ends a key's rights (by id or label; master key)", {}, 1, 1, KeyRevoke},
+  };
+}
+
+}  // namespace bkfs

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <csignal>
+#include <cstdlib>
+#include <exception>
+#include <iostream>
+
+#include "engine/crypto/secret.h"
+#include "tools/bkfs/cli.h"
+
+namespace bkfs {
+namespace {
+volatile std::sig_atomic_t interrupted = 0;
+extern "C" void OnSignal(int) { interrupted = 1; }
+}  // namespace
+
+bool Interrupted() { return interrupted != 0; }
+}  // namespace bkfs
+
+int main(int argc, char** argv) try {
+  struct sigaction action {};
+  action.sa_handler = bkfs::OnSignal;
+  ::sigaction(SIGINT, &action, nullptr);
+  ::sigaction(SIGTERM, &action, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  bkfs::Status crypto = bkfs::InitCrypto();
+  if (!crypto.ok()) {
+    std::cerr << "bkfs: " << crypto.message() << "\n";
+    return bkfs::kExitFailed;
+  }
+  const std::vector<std::string> arguments(argv + 1, argv + argc);
+  auto exit_code = bkfs::RunProgram(arguments, [](const char* name) { return std::getenv(name); });
+  std::cout.flush();
+  if (!exit_code.ok()) {
+    std::cerr << "bkfs: " << exit_code.status().message() << "\n";
+    return bkfs::ExitCodeOf(exit_code.status());
+  }
+  return *exit_code;
+} catch (const std::exception& error) {
+  std::cerr << "bkfs: " << error.what() << "\n";
+  return bkfs::kExitFailed;
+}

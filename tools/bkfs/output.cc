@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/bkfs/output.h"
+
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <iostream>
+
+namespace bkfs {
+
+namespace {
+// Length of the valid UTF-8 sequence at the beginning, 0 if there is none.
+size_t SequenceLength(std::string_view text) {
+  const auto lead = static_cast<uint8_t>(text[0]);
+  if (lead < 0x80) return 1;
+  size_t length = lead >= 0xf0 && lead < 0xf5 ? 4 : lead >= 0xe0 ? 3 : lead >= 0xc2 ? 2 : 0;
+  if (lead >= 0xf5) length = 0;
+  if (length == 0 || text.size() < length) return 0;
+  for (size_t i = 1; i < length; ++i) {
+    if ((static_cast<uint8_t>(text[i]) & 0xc0) != 0x80) return 0;
+  }
+  const auto second = static_cast<uint8_t>(text[1]);
+  if ((lead == 0xe0 && second < 0xa0) || (lead == 0xed && second > 0x9f) ||
+      (lead == 0xf0 && second < 0x90) || (lead == 0xf4 && second > 0x8f)) {
+    return 0;
+  }
+  return length;
+}
+
+// Columns a text takes, near enough: one for each character.
+size_t Width(std::string_view text) {
+  return static_cast<size_t>(std::count_if(
+      text.begin(), text.end(), [](char c) { return (static_cast<uint8_t>(c) & 0xc0) != 0x80; }));
+}
+}  // namespace
+
+std::string HumanSize(uint64_t bytes) {
+  static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
+  double value = static_cast<double>(bytes);
+  size_t unit = 0;
+  while (value >= 1024 && unit + 1 < std::size(kUnits)) {
+    value /= 1024;
+    ++unit;
+  }
+  char text[32];
+  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, kUnits[unit]);
+  return text;
+}
+
+std::string Printable(std::string_view name) {
+  std::string out;
+  while (!name.empty()) {
+    const size_t length = SequenceLength(name);
+    const auto c = static_cast<uint8_t>(name[0]);
+    if (length == 0 || c < 0x20 || c == 0x7f || (c == 0xc2 && static_cast<uint8_t>(name[1]) < 0xa0)) {
+      char escaped[8];
+      std::snprintf(escaped, sizeof escaped, "\\x%02x", c);
+      out += escaped;
+      name.remove_prefix(1);
+    } else {
+      out += name.substr(0, length);
+      name.remove_prefix(length);
+    }
+  }
+  return out;
+}
+
+std::string Utf8(std::string_view name) {
+  std::string out;
+  while (!name.empty()) {
+    const size_t length = SequenceLength(name);
+    out += length == 0 ? "\xef\xbf\xbd" : name.substr(0, length);
+    name.remove_prefix(std::max<size_t>(length, 1));
+  }
+  return out;
+}
+
+std::string KindWord(EntryKind kind) {
+  switch (kind) {
+    case EntryKind::kFile: return "file";
+    case EntryKind::kDirectory: return "directory";
+    case EntryKind::kSymlink: return "symlink";
+    case EntryKind::kFifo: return "fifo";
+    case EntryKind::kSocket: return "socket";
+    case EntryKind::kCharDevice: return "char_device";
+    case EntryKind::kBlockDevice: return "block_device";
+  }
+  return "unknown";
+}
+
+int64_t ToNanos(const Timestamp& time) { return time.seconds * 1'000'000'000 + time.nanos; }
+
+std::string LongListing(const Entry& entry, const std::string& path) {
+  static constexpr char kKinds[] = "?-dlpscb";
+  std::string mode(1, kKinds[static_cast<size_t>(entry.kind)]);
+  const char* letters = "rwxrwxrwx";
+  for (int bit = 8; bit >= 0; --bit) {
+    mode += (entry.mode >> bit & 1) != 0 ? letters[8 - bit] : '-';
+  }
+  auto special = [&](size_t at, int bit, char set) {
+    if ((entry.mode >> bit & 1) == 0) return;
+    mode[at] = mode[at] == 'x' ? set : static_cast<char>(set - 'a' + 'A');
+  };
+  special(3, 11, 's');
+  special(6, 10, 's');
+  special(9, 9, 't');
+  const std::string owner = entry.user.empty() ? std::to_string(entry.uid) : entry.user;
+  const std::string group = entry.group.empty() ? std::to_string(entry.gid) : entry.group;
+  std::string size = std::to_string(entry.is_directory() ? entry.totals.bytes : entry.size);
+  if (entry.kind == EntryKind::kCharDevice || entry.kind == EntryKind::kBlockDevice) {
+    size = std::to_string(major(entry.rdev)) + "," + std::to_string(minor(entry.rdev));
+  }
+  char line[160];
+  std::snprintf(line, sizeof line, "%s %-8s %-8s %12s %s ", mode.c_str(), owner.c_str(),
+                group.c_str(), size.c_str(),
+                FormatRfc3339(entry.mtime.seconds * 1'000'000'000).c_str());
+  std::string out = line + Printable(path);
+  if (entry.kind == EntryKind::kSymlink) out += " -> " + Printable(entry.target);
+  return out;
+}
+
+std::string Table::Text(const std::vector<size_t>& right) const {
+  std::vector<size_t> widths;
+  for (const auto& row : rows_) {
+    widths.resize(std::max(widths.size(), row.size()));
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], Width(row[i]));
+  }
+  std::string out;
+  for (const auto& row : rows_) {
+    for (size_t i = 0; i < row.size(); ++i) {
+      const std::string fill(widths[i] - Width(row[i]), ' ');
+      const bool to_right = std::find(right.begin(), right.end(), i) != right.end();
+      const bool last = i + 1 == row.size();
+      out += to_right ? fill + row[i] : row[i] + (last ? "" : fill);
+      out += last ? "\n" : "  ";
+    }
+  }
+  return out;
+}
+
+void WarnOfProblems(const SnapshotList& list) {
+  for (const auto& problem : list.problems) {
+    std::cerr << "bkfs: warning: " << problem.object << ": " << problem.why.message() << "\n";
+  }
+}
+
+std::pair<std::string, std::string> SplitSnapshotPath(const std::string& text) {
+  // A path begins with '/' or stands behind the first ':' of a name without a time.
+  const size_t slash = text.find(":/");
+  if (slash != std::string::npos) return {text.substr(0, slash), text.substr(slash + 1)};
+  if (text.find('@') != std::string::npos) return {text, ""};
+  const size_t colon = text.find(':');
+  if (colon == std::string::npos) return {text, ""};
+  return {text.substr(0, colon), text.substr(colon + 1)};
+}
+
+}  // namespace bkfs

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "engine/format/tree.h"
+#include "engine/repo/snapshot_store.h"
+
+namespace bkfs {
+
+std::string HumanSize(uint64_t bytes);       // "1.4 MiB"
+// A file name as it may be shown on a terminal: control characters and invalid UTF-8 as \xNN.
+std::string Printable(std::string_view name);
+// The same for JSON, which must be UTF-8: invalid bytes become U+FFFD.
+std::string Utf8(std::string_view name);
+std::string LongListing(const Entry& entry, const std::string& path);  // as ls -l
+std::string KindWord(EntryKind kind);        // "file", "directory", ...
+int64_t ToNanos(const Timestamp& time);
+
+// Columns aligned by their widest cell; the first row is the heading.
+class Table {
+ public:
+  void Row(std::vector<std::string> cells) { rows_.push_back(std::move(cells)); }
+  // Columns named here are aligned to the right.
+  std::string Text(const std::vector<size_t>& right) const;
+
+ private:
+  std::vector<std::vector<std::string>> rows_;
+};
+
+// Warns on stderr about records that are refused or have vanished.
+void WarnOfProblems(const SnapshotList& list);
+// Splits SNAP[:PATH] at the first ':' that leaves a snapshot's name; name@time may hold colons itself.
+std::pair<std::string, std::string> SplitSnapshotPath(const std::string& text);
+
+}  // namespace bkfs

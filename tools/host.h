@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <string>
+
+namespace bkfs {
+
+// What snapshots say about where they come from.
+std::string HostName();
+std::string UserName();  // the number where there is no name
+
+}  // namespace bkfs
