@@ -16,6 +16,13 @@ static_assert(sizeof(fb::Extent) == 48 && sizeof(fb::ListRef) == 40);
 
 bool HasNul(std::string_view text) { return text.find('\0') != std::string_view::npos; }
 
+// The verifier looks at where a vector's length lies, not at where its 8-byte elements do.
+template <typename Struct>
+bool IsAligned(const flatbuffers::Vector<const Struct*>* structs) {
+  return structs->size() == 0 ||
+         reinterpret_cast<uintptr_t>(structs->Data()) % alignof(Struct) == 0;
+}
+
 const char* XattrsFault(const fb::Entry& entry, VectorBudget& budget) {
   if (entry.xattrs() == nullptr) return nullptr;
   if (!budget.Spend(entry.xattrs()->size() * sizeof(uint32_t))) return "shared xattrs";
@@ -51,6 +58,7 @@ const char* ContentsFault(const fb::Entry& entry, EntryRules rules, VectorBudget
 
 const char* ExtentsFault(const ExtentVector* extents, VectorBudget& budget, uint64_t& total) {
   if (extents == nullptr) return nullptr;
+  if (!IsAligned(extents)) return "misaligned extents";
   if (!budget.Spend(size_t{extents->size()} * sizeof(fb::Extent))) return "shared extents";
   for (const fb::Extent* extent : *extents) {
     BlobId blob;
@@ -67,6 +75,7 @@ const char* ExtentsFault(const ExtentVector* extents, VectorBudget& budget, uint
 
 const char* ListsFault(const ListVector* lists, VectorBudget& budget, uint64_t& total) {
   if (lists == nullptr) return nullptr;
+  if (!IsAligned(lists)) return "misaligned lists";
   if (!budget.Spend(size_t{lists->size()} * sizeof(fb::ListRef))) return "shared lists";
   for (const fb::ListRef* list : *lists) {
     BlobId blob;

@@ -65,11 +65,11 @@ void FuzzRevocation(ByteView input) {
 }
 
 void FuzzKeyfile(ByteView input) {
+  const Fixture& f = Fixture::Get();
   PassphraseSource none = []() -> Result<Secret> { return Status(Code::kDenied, "none"); };
   auto material = DecodeKeyfile(AsText(input), none);
   if (material.ok()) {
-    (void)CheckKeyfileAgainst(*material,
-                              HeaderFor(Fixture::Get().master, 0, Cipher::kAes256Gcm, false, {}))
+    (void)CheckKeyfileAgainst(*material, HeaderFor(f.master, 0, Cipher::kAes256Gcm, false, {}))
         .ok();
   }
 }
