@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+# bash completion for bkfs(1)
+_bkfs() {
+  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} word command=
+  local commands="init derive key backup snapshots stats version ls find diff restore fetch commit umount check help"
+  local general="--config --repository --key-file --passphrase-file --cache-dir --json --quiet --verbose --help"
+  for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
+    case " $commands " in *" $word "*) command=$word; break ;; esac
+  done
+  COMPREPLY=()
+  case $prev in
+    -C|--config|-K|--key-file|-O|--output|--passphrase-file|--exclude-file|--master-passphrase-file)
+      mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
+    -R|--repository|--cache-dir) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+    -t|--type) mapfile -t COMPREPLY < <(compgen -W "ReadWrite ReadOnly WriteOnly LogOnly Maintain" -- "$cur"); return ;;
+    --dedup) mapfile -t COMPREPLY < <(compgen -W "own trusted all" -- "$cur"); return ;;
+    key) mapfile -t COMPREPLY < <(compgen -W "list show revoke" -- "$cur"); return ;;
+  esac
+  if [[ $cur == -* ]]; then
+    local own=
+    case $command in
+      init) own="--pad --chunk-size" ;;
+      derive) own="--type --output --label --master-passphrase-file" ;;
+      backup) own="--name --exclude --exclude-file --one-file-system --tag --host --dedup" ;;
+      snapshots) own="--name" ;;
+      ls) own="--recursive" ;;
+      find) own="--snapshot --name" ;;
+      restore) own="--path --delete --dry-run --verify" ;;
+      check) own="--read-data" ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$general $own" -- "$cur")
+  elif [[ -z $command ]]; then
+    mapfile -t COMPREPLY < <(compgen -W "$commands" -- "$cur")
+  else
+    mapfile -t COMPREPLY < <(compgen -f -- "$cur")
+  fi
+}
+complete -o filenames -F _bkfs bkfs
