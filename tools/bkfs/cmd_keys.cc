@@ -102,6 +102,8 @@ Result<int> Derive(Context& context) {
   if (::access(out.c_str(), F_OK) == 0) {
     return Status(Code::kInvalid, out + " exists already; a keyfile is never overwritten");
   }
+  Status label = CheckLabel(context.args.Get("label"));
+  if (!label.ok()) return label.WithContext("--label");
   BKFS_ASSIGN(auto store, OpenStore(context.config.url, false));
   BKFS_ASSIGN(RepoHeader header, ReadHeader(*store));
   BKFS_ASSIGN(KeyMaterial master, LoadMaster(context));
