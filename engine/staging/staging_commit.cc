@@ -82,8 +82,7 @@ Status StagingImpl::SettleSeries(std::string_view name) {
 Result<SnapshotId> StagingImpl::Commit(std::string_view series_name) {
   const std::string name(series_name);
   MutexLock one_at_a_time(commit_mutex_);
-  bool made = false;
-  auto id = CommitSeries(name, made);
+  auto id = CommitSeries(name);
   MutexLock lock(tree_mutex_);
   Series* series = FindSeries(name);
   if (!series) return id;
@@ -95,9 +94,8 @@ Result<SnapshotId> StagingImpl::Commit(std::string_view series_name) {
 // The order of a commit: settle files; write changed directories, bottom up; let everything reach the
 // store; then the record that names the root; then the journal's word that it is done. Killed anywhere
 // before the record is put, the next start finds the series changed and commits again.
-Result<SnapshotId> StagingImpl::CommitSeries(const std::string& name, bool& made) {
+Result<SnapshotId> StagingImpl::CommitSeries(const std::string& name) {
   writer_->TryAgain();
-  const WriterStats before = writer_->stats();
   BKFS_TRY(SettleSeries(name));
   Entry root;
   uint64_t generation = 0;
@@ -129,12 +127,13 @@ Result<SnapshotId> StagingImpl::CommitSeries(const std::string& name, bool& made
       }
     }
   }
-  made = true;
-  return FinishCommit(name, root, generation, before);
+  return FinishCommit(name, root, generation);
 }
 
 Result<SnapshotId> StagingImpl::FinishCommit(const std::string& name, const Entry& root,
-                                             uint64_t generation, const WriterStats& before) {
+                                             uint64_t generation) {
+  // Data went out while it was written: what is new is counted from the snapshot before.
+  const WriterStats before = counted_;
   SnapshotBody body;
   body.name = name;
   body.host = options_.host;
@@ -151,6 +150,7 @@ Result<SnapshotId> StagingImpl::FinishCommit(const std::string& name, const Entr
   body.end_ns = repo_.clock().WallNanos();
   body.added = after.bytes_stored - before.bytes_stored;
   BKFS_ASSIGN(auto snapshot, repo_.snapshots().Commit(std::move(body), root));
+  counted_ = after;
   {
     MutexLock lock(tree_mutex_);
     if (Series* series = FindSeries(name)) {

@@ -167,13 +167,13 @@ class StagingImpl final : public Staging {
   // -- staging_commit.cc --
   void CommitterLoop();
   Status SettleSeries(std::string_view series);
-  Result<SnapshotId> CommitSeries(const std::string& name, bool& made);
+  Result<SnapshotId> CommitSeries(const std::string& name) BKFS_REQUIRES(commit_mutex_);
   Result<Entry> StoreDirectory(const NodePtr& dir, Journal::Batch& batch, int depth)
       BKFS_REQUIRES(tree_mutex_);
   Result<Entry> StoredEntry(const Dirent& dirent, Journal::Batch& batch, int depth)
       BKFS_REQUIRES(tree_mutex_);
-  Result<SnapshotId> FinishCommit(const std::string& name, const Entry& root, uint64_t generation,
-                                  const WriterStats& before);
+  Result<SnapshotId> FinishCommit(const std::string& name, const Entry& root,
+                                  uint64_t generation) BKFS_REQUIRES(commit_mutex_);
 
   Repository& repo_;
   const Options options_;
@@ -184,6 +184,7 @@ class StagingImpl final : public Staging {
   std::unique_ptr<BlobWriter> writer_;
 
   Mutex commit_mutex_;
+  WriterStats counted_ BKFS_GUARDED_BY(commit_mutex_);  // as of the last snapshot
   Mutex tree_mutex_;
   std::map<std::string, Series, std::less<>> series_ BKFS_GUARDED_BY(tree_mutex_);
   std::map<uint64_t, std::string> generations_ BKFS_GUARDED_BY(tree_mutex_);  // -> series name
