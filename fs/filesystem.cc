@@ -47,12 +47,9 @@ FileSystem::~FileSystem() { catalog_.Stop(); }
 
 View& FileSystem::ViewOf(Ino ino) {
   switch (TagOf(ino)) {
-    case ViewTag::kTop:
-      return *top_;
-    case ViewTag::kSnapshots:
-      return *snapshots_;
-    case ViewTag::kLinks:
-      return *links_;
+    case ViewTag::kTop: return *top_;
+    case ViewTag::kSnapshots: return *snapshots_;
+    case ViewTag::kLinks: return *links_;
     case ViewTag::kIncoming:
       if (incoming_) return *incoming_;
       break;

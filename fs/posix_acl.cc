@@ -27,10 +27,8 @@ bool IsTag(uint16_t tag) {
     case AclEntry::kOwningGroup:
     case AclEntry::kGroup:
     case AclEntry::kMask:
-    case AclEntry::kOther:
-      return true;
-    default:
-      return false;
+    case AclEntry::kOther: return true;
+    default: return false;
   }
 }
 

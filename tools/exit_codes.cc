@@ -5,18 +5,12 @@ namespace bkfs {
 
 ExitCode ExitCodeOf(const Status& status) {
   switch (status.code()) {
-    case Code::kOk:
-      return kExitDone;
-    case Code::kInvalid:
-      return kExitUsage;
-    case Code::kNoRepository:
-      return kExitNoRepository;
-    case Code::kWrongKey:
-      return kExitWrongKey;
-    case Code::kCorrupt:
-      return kExitDamaged;
-    case Code::kInterrupted:
-      return kExitInterrupted;
+    case Code::kOk: return kExitDone;
+    case Code::kInvalid: return kExitUsage;
+    case Code::kNoRepository: return kExitNoRepository;
+    case Code::kWrongKey: return kExitWrongKey;
+    case Code::kCorrupt: return kExitDamaged;
+    case Code::kInterrupted: return kExitInterrupted;
     case Code::kNotFound:
     case Code::kExists:
     case Code::kNotDirectory:
@@ -36,8 +30,7 @@ ExitCode ExitCodeOf(const Status& status) {
     case Code::kBusy:
     case Code::kUnsupported:
     case Code::kStale:
-    case Code::kCrossDevice:
-      return kExitFailed;
+    case Code::kCrossDevice: return kExitFailed;
   }
   return kExitFailed;
 }

@@ -95,11 +95,8 @@ Status FaultBackend::ReadAt(const std::string& name, uint64_t offset, MutableByt
   auto rule = Decide(Op::kReadAt, name);
   if (!rule) return inner_.ReadAt(name, offset, out);
   switch (rule->action) {
-    case Action::kFail:
-      return rule->error;
-    case Action::kLose:
-      BKFS_TRY(inner_.ReadAt(name, offset, out));
-      return rule->error;
+    case Action::kFail: return rule->error;
+    case Action::kLose: BKFS_TRY(inner_.ReadAt(name, offset, out)); return rule->error;
     case Action::kCut:
       BKFS_TRY(inner_.ReadAt(name, offset,
                              out.first(out.size() - std::min<uint64_t>(out.size(), rule->amount))));
@@ -108,8 +105,7 @@ Status FaultBackend::ReadAt(const std::string& name, uint64_t offset, MutableByt
       BKFS_TRY(inner_.ReadAt(name, offset, out));
       FlipBit(out, rule->amount);
       return {};
-    case Action::kDelay:
-      break;
+    case Action::kDelay: break;
   }
   return inner_.ReadAt(name, offset, out);
 }

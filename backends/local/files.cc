@@ -47,15 +47,12 @@ void Advance(std::span<iovec>& todo, size_t done) {
 Status LocalError(int system_errno, const std::string& path) {
   Status status = Status::FromErrno(system_errno, path);
   switch (system_errno) {
-    case ENOTDIR:
-      return {Code::kNotFound, status.message(), system_errno};
-    case EPERM:
-      return {Code::kDenied, status.message(), system_errno};
+    case ENOTDIR: return {Code::kNotFound, status.message(), system_errno};
+    case EPERM: return {Code::kDenied, status.message(), system_errno};
     case ELOOP:
       return {Code::kDenied, path + ": a symbolic link stands on the way; it is not followed",
               system_errno};
-    default:
-      return status;
+    default: return status;
   }
 }
 

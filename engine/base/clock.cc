@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/base/clock.h"
 
-#include <ctime>
-
 #include <charconv>
 #include <cstdio>
+#include <ctime>
 
 namespace bkfs {
 

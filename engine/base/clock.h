@@ -25,7 +25,8 @@ class SystemClock final : public Clock {
 
 // RFC 3339 in UTC, e.g. "2026-11-21T08:15:30.123456789Z"; fraction left out when it is zero.
 std::string FormatRfc3339(int64_t wall_nanos);
-// Accepts "YYYY-MM-DD", "YYYY-MM-DDTHH:MM[:SS[.frac]][Z|+hh:mm]" ('T' may be a space; UTC unless a zone is given).
+// Accepts "YYYY-MM-DD", "YYYY-MM-DDTHH:MM[:SS[.frac]][Z|+hh:mm]" ('T' may be a space; UTC unless a
+// zone is given).
 Result<int64_t> ParseRfc3339(std::string_view text);
 
 }  // namespace bkfs

@@ -56,7 +56,8 @@ class CondVar {
   // False when the time is over.
   bool WaitFor(Mutex& mutex, int64_t nanos) BKFS_REQUIRES(mutex) {
     std::unique_lock<std::mutex> lock(mutex.mutex_, std::adopt_lock);
-    bool in_time = cv_.wait_for(lock, std::chrono::nanoseconds(nanos)) == std::cv_status::no_timeout;
+    bool in_time =
+        cv_.wait_for(lock, std::chrono::nanoseconds(nanos)) == std::cv_status::no_timeout;
     lock.release();
     return in_time;
   }

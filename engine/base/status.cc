@@ -58,12 +58,17 @@ Code CodeFromErrno(int e) {
     case ENAMETOOLONG: return Code::kNameTooLong;
     case ENODATA: return Code::kNoData;
     case ERANGE: return Code::kRange;
-    case EBUSY: case ETXTBSY: return Code::kBusy;
-    case EOPNOTSUPP: case ENOSYS: return Code::kUnsupported;
+    case EBUSY:
+    case ETXTBSY: return Code::kBusy;
+    case EOPNOTSUPP:
+    case ENOSYS: return Code::kUnsupported;
     case ESTALE: return Code::kStale;
     case EINTR: return Code::kInterrupted;
     case EXDEV: return Code::kCrossDevice;
-    case EAGAIN: case ETIMEDOUT: case ECONNRESET: case ECONNREFUSED: return Code::kUnavailable;
+    case EAGAIN:
+    case ETIMEDOUT:
+    case ECONNRESET:
+    case ECONNREFUSED: return Code::kUnavailable;
     default: return Code::kIo;
   }
 }

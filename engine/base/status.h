@@ -51,8 +51,7 @@ class [[nodiscard]] Status {
  public:
   Status() = default;
   Status(Code code, std::string message, int system_errno = 0)
-      : rep_(code == Code::kOk ? nullptr
-                               : new Rep{code, system_errno, std::move(message)}) {}
+      : rep_(code == Code::kOk ? nullptr : new Rep{code, system_errno, std::move(message)}) {}
   Status(const Status& other) : rep_(other.rep_ ? new Rep(*other.rep_) : nullptr) {}
   Status& operator=(const Status& other) {
     if (this != &other) rep_.reset(other.rep_ ? new Rep(*other.rep_) : nullptr);
@@ -166,10 +165,10 @@ class [[nodiscard]] Result {
 // Returns the status from the enclosing function unless it is OK. (__COUNTER__, because a lambda
 // among the arguments of one such macro stands on the same line for the preprocessor.)
 #define BKFS_TRY(expr) BKFS_TRY_(BKFS_CONCAT(bkfs_status_, __COUNTER__), expr)
-#define BKFS_TRY_(tmp, expr)             \
-  do {                                   \
-    ::bkfs::Status tmp = (expr);         \
-    if (!tmp.ok()) return tmp;           \
+#define BKFS_TRY_(tmp, expr)     \
+  do {                           \
+    ::bkfs::Status tmp = (expr); \
+    if (!tmp.ok()) return tmp;   \
   } while (false)
 
 // `BKFS_ASSIGN(auto x, Compute());`: returns the Result's status on failure, else moves the value.
@@ -179,7 +178,7 @@ class [[nodiscard]] Result {
   if (!tmp.ok()) return tmp.status(); \
   lhs = std::move(tmp).value()
 
-#define BKFS_CHECK(cond)                                             \
-  do {                                                               \
+#define BKFS_CHECK(cond)                                                        \
+  do {                                                                          \
     if (!(cond)) ::bkfs::Panic("broken invariant: " #cond, __FILE__, __LINE__); \
   } while (false)

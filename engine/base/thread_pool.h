@@ -12,8 +12,8 @@
 namespace bkfs {
 
 // A fixed number of threads over one bounded queue. Submit blocks while the queue is full, which is
-// the back-pressure of every pipeline in bkfs. Tasks must not throw and must not Submit to their own
-// pool (a full queue would deadlock). Thread-safe.
+// the back-pressure of every pipeline in bkfs. Tasks must not throw and must not Submit to their
+// own pool (a full queue would deadlock). Thread-safe.
 class ThreadPool {
  public:
   ThreadPool(size_t threads, size_t queue_limit);

@@ -26,9 +26,9 @@ struct CachedPack {
 
 // Where a blob's bytes are.
 struct BlobLocation {
-  uint32_t pack = 0;          // number of a pack in this cache
-  PackFrame frame;            // offset and length in the pack, plain length, slot
-  uint32_t offset = 0;        // of the blob in the frame's plaintext
+  uint32_t pack = 0;    // number of a pack in this cache
+  PackFrame frame;      // offset and length in the pack, plain length, slot
+  uint32_t offset = 0;  // of the blob in the frame's plaintext
   uint32_t length = 0;
 };
 
@@ -40,17 +40,19 @@ struct BlobLocation {
 class IndexCache {
  public:
   struct Options {
-    std::string directory;               // made if missing
+    std::string directory;  // made if missing
     uint64_t memory_bytes = 64ULL << 20;
-    RepoId repo;                         // a cache of another repository or another key is emptied
-    Secret local_key;                    // 32 bytes
+    RepoId repo;       // a cache of another repository or another key is emptied
+    Secret local_key;  // 32 bytes
   };
-  // A damaged cache is emptied with a word in the log, not an error. kBusy: another process holds it.
+  // A damaged cache is emptied with a word in the log, not an error. kBusy: another process holds
+  // it.
   static Result<std::unique_ptr<IndexCache>> Open(Options options, Logger& log);
   virtual ~IndexCache() = default;
 
-  // Adds a pack with all its blobs (one atomic write) and returns its number; the same pack twice is
-  // the same number. A blob may be in several packs: the last added wins for Find, and all are known to FindAll.
+  // Adds a pack with all its blobs (one atomic write) and returns its number; the same pack twice
+  // is the same number. A blob may be in several packs: the last added wins for Find, and all are
+  // known to FindAll.
   virtual Result<uint32_t> AddPack(const PackId& id, uint64_t size, const PackFooter& footer) = 0;
   // Many at once, as when a segment is loaded.
   struct NewPack {
@@ -67,7 +69,8 @@ class IndexCache {
   virtual Result<std::vector<BlobLocation>> FindAll(const BlobId& id) = 0;
   virtual Result<CachedPack> Pack(uint32_t number) = 0;
   virtual Result<std::optional<uint32_t>> FindPack(const PackId& id) = 0;
-  virtual Status ForEachPack(const std::function<Status(uint32_t number, const CachedPack&)>& visit) = 0;
+  virtual Status ForEachPack(
+      const std::function<Status(uint32_t number, const CachedPack&)>& visit) = 0;
 
   // Which index segments this cache reflects, and the packs each brought (for its removal).
   virtual Result<std::vector<IndexId>> Segments() = 0;

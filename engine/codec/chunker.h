@@ -24,8 +24,8 @@ class Chunker {
  public:
   Chunker(ByteView chunker_key, const ChunkSizes& sizes);
 
-  // Length of the first piece of `data`; zero only for empty data. The answer is final if data holds at
-  // least sizes().max bytes, or if no byte follows data in the file.
+  // Length of the first piece of `data`; zero only for empty data. The answer is final if data
+  // holds at least sizes().max bytes, or if no byte follows data in the file.
   size_t Cut(ByteView data) const;
   const ChunkSizes& sizes() const { return sizes_; }
 

@@ -20,10 +20,11 @@ class FrameCodec {
   FrameCodec(FrameCodec&&) noexcept;
   FrameCodec& operator=(FrameCodec&&) noexcept;
 
-  // codec ‖ zeros ‖ n ‖ payload ‖ padding. Incompressible input is recognised from samples and stored.
-  // `pad`: to a Padmé length.
+  // codec ‖ zeros ‖ n ‖ payload ‖ padding. Incompressible input is recognised from samples and
+  // stored. `pad`: to a Padmé length.
   Bytes Encode(ByteView plain, bool pad);
-  // kCorrupt unless the result is exactly `plain_size` bytes (at most kMaxFramePlain); nothing larger is allocated.
+  // kCorrupt unless the result is exactly `plain_size` bytes (at most kMaxFramePlain); nothing
+  // larger is allocated.
   Result<Bytes> Decode(ByteView inner, uint32_t plain_size);
 
  private:

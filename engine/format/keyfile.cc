@@ -37,26 +37,17 @@ constexpr size_t kTags = 11;
 bool TypeHas(KeyType type, uint8_t tag) {
   const bool derived = type != KeyType::kMaster;
   switch (tag) {
-    case kMasterKey:
-      return !derived;
+    case kMasterKey: return !derived;
     case kIdKey:
-    case kIndexKey:
-      return derived && type != KeyType::kLogOnly;
-    case kChunkerKey:
-      return derived && MayWrite(type);
-    case kContentSecret:
-      return derived && MayReadContents(type);
-    case kTreeSecret:
-      return derived && MayReadTrees(type);
-    case kLogSecret:
-      return derived && MayReadLog(type);
-    case kMasterPublic:
-      return true;
+    case kIndexKey: return derived && type != KeyType::kLogOnly;
+    case kChunkerKey: return derived && MayWrite(type);
+    case kContentSecret: return derived && MayReadContents(type);
+    case kTreeSecret: return derived && MayReadTrees(type);
+    case kLogSecret: return derived && MayReadLog(type);
+    case kMasterPublic: return true;
     case kSigningSeed:
-    case kBadge:
-      return derived;
-    default:
-      return false;
+    case kBadge: return derived;
+    default: return false;
   }
 }
 
@@ -282,27 +273,13 @@ Status TakeField(uint8_t tag, ByteView value, KeyMaterial& out) {
   if (tag != kBadge && value.size() != want) return Damaged("a field has the wrong length");
   if (IsEpochTag(tag)) return TakeEpochSecret(tag, value, out);
   switch (tag) {
-    case kMasterKey:
-      out.master = Secret::CopyOf(value);
-      break;
-    case kIdKey:
-      out.id_key = Secret::CopyOf(value);
-      break;
-    case kChunkerKey:
-      out.chunker_key = Secret::CopyOf(value);
-      break;
-    case kIndexKey:
-      out.index_key = Secret::CopyOf(value);
-      break;
-    case kSigningSeed:
-      out.signing = SigningKey(Secret::CopyOf(value));
-      break;
-    case kMasterPublic:
-      std::memcpy(out.master_public.data(), value.data(), kKeySize);
-      break;
-    default:
-      out.badge.assign(value.begin(), value.end());
-      break;
+    case kMasterKey: out.master = Secret::CopyOf(value); break;
+    case kIdKey: out.id_key = Secret::CopyOf(value); break;
+    case kChunkerKey: out.chunker_key = Secret::CopyOf(value); break;
+    case kIndexKey: out.index_key = Secret::CopyOf(value); break;
+    case kSigningSeed: out.signing = SigningKey(Secret::CopyOf(value)); break;
+    case kMasterPublic: std::memcpy(out.master_public.data(), value.data(), kKeySize); break;
+    default: out.badge.assign(value.begin(), value.end()); break;
   }
   return {};
 }

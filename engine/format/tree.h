@@ -142,8 +142,8 @@ class DirectoryEncoder {
 Bytes EncodeDirectoryNode(uint8_t level, const std::vector<Child>& children,
                           const TreeTotals& totals);
 
-// A single Entry with no limits on its place: for the root in a snapshot and for local journals. Its
-// contents need not add up to its size, and its name is not checked.
+// A single Entry with no limits on its place: for the root in a snapshot and for local journals.
+// Its contents need not add up to its size, and its name is not checked.
 Bytes EncodeEntry(const Entry& entry);
 Result<Entry> DecodeEntry(ByteView bytes);
 // Names of 1 to 255 bytes without '/' and NUL, not "." or "..".

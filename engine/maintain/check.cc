@@ -41,7 +41,9 @@ class CheckRun {
   Result<bool> CheckTree(const Snapshot& snapshot, const BlobId& dir, const std::string& path);
   Status CheckEntry(const Entry& entry);
   Status CheckBlob(PackKind kind, const BlobId& id);
-  void Bad(const std::string& object, const Status& why) { report_.objects.push_back({object, why}); }
+  void Bad(const std::string& object, const Status& why) {
+    report_.objects.push_back({object, why});
+  }
   void Tell(std::string_view stage, uint64_t done, uint64_t of) const {
     if (progress_) progress_(stage, done, of);
   }
@@ -105,8 +107,7 @@ Status CheckRun::CheckSegments() {
       continue;
     }
     if (!repo_.has_index()) continue;
-    auto segment =
-        DecodeIndexSegment(*object, repo_.key().index_key.view(), repo_.header().repo);
+    auto segment = DecodeIndexSegment(*object, repo_.key().index_key.view(), repo_.header().repo);
     if (!segment.ok()) {
       Bad(IndexName(ids[i]), segment.status());
       continue;
@@ -134,9 +135,9 @@ Status CheckRun::CheckFrame(const CachedPack& pack, uint32_t number, const PackF
                             uint32_t index, ByteView object) {
   const PackFrame& frame = footer.frames[index];
   BKFS_ASSIGN(Secret key, keys_.Open(number, pack, frame.slot));
-  BKFS_ASSIGN(Bytes inner,
-              OpenFrame(pack.slots[frame.slot].cipher, key.view(), repo_.header().repo,
-                        static_cast<uint8_t>(pack.kind), object.subspan(frame.offset, frame.length)));
+  BKFS_ASSIGN(Bytes inner, OpenFrame(pack.slots[frame.slot].cipher, key.view(), repo_.header().repo,
+                                     static_cast<uint8_t>(pack.kind),
+                                     object.subspan(frame.offset, frame.length)));
   FrameCodec codec;
   BKFS_ASSIGN(Bytes plain, codec.Decode(inner, frame.plain));
   ByteView id_key =
@@ -145,7 +146,8 @@ Status CheckRun::CheckFrame(const CachedPack& pack, uint32_t number, const PackF
     if (blob.frame != index) continue;
     if (KeyedHash(id_key, ByteView(plain).subspan(blob.offset, blob.length)) != blob.id.bytes) {
       bad_blobs_.insert(blob.id);
-      Bad(PackName(pack.id), {Code::kCorrupt, "blob " + blob.id.hex() + " does not hash to its id"});
+      Bad(PackName(pack.id),
+          {Code::kCorrupt, "blob " + blob.id.hex() + " does not hash to its id"});
     }
   }
   report_.read_bytes += plain.size();
@@ -316,8 +318,9 @@ Result<CheckReport> CheckRun::Run() {
   BKFS_TRY(CheckPacks());
   BKFS_TRY(CheckSnapshots());
   if (options_.read_data && repo_.has_index() && !repo_.blobs().CanRead(PackKind::kContents)) {
-    report_.notes.emplace_back("contents were checked against the packs' names only: this key "
-                               "cannot open them");
+    report_.notes.emplace_back(
+        "contents were checked against the packs' names only: this key "
+        "cannot open them");
   }
   return std::move(report_);
 }

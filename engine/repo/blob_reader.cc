@@ -55,8 +55,8 @@ Result<BlobData> BlobReader::Read(PackKind kind, const BlobId& id) {
 
 Result<BlobData> BlobReader::ReadStored(PackKind kind, const BlobId& id) {
   if (!CanRead(kind)) {
-    return Status(Code::kDenied, "a " + std::string(KeyTypeName(key_.type)) +
-                                     " key cannot read what is stored");
+    return Status(Code::kDenied,
+                  "a " + std::string(KeyTypeName(key_.type)) + " key cannot read what is stored");
   }
   BKFS_ASSIGN(auto at, index_.Find(id));
   if (!at && refresh_) {
@@ -92,8 +92,8 @@ Result<BlobData> BlobReader::ReadAt(PackKind kind, const BlobId& id, const BlobL
   if (!frame->IsVerified(at.offset)) {
     ByteView key = kind == PackKind::kContents ? key_.id_key.view() : tree_id_key_.view();
     if (KeyedHash(key, bytes) != id.bytes) {
-      return Status(Code::kCorrupt, "blob " + id.hex() +
-                                        " does not hash to its id: its writer stored other bytes");
+      return Status(Code::kCorrupt,
+                    "blob " + id.hex() + " does not hash to its id: its writer stored other bytes");
     }
     frame->SetVerified(at.offset);
   }

@@ -42,8 +42,8 @@ class BlobReader {
              Logger& log, std::function<Status()> refresh, Options options);
   ~BlobReader();
 
-  // kDenied: this key cannot open blobs of that kind; kNotFound: in no known pack; kCorrupt: damaged
-  // everywhere, the message names pack and blob.
+  // kDenied: this key cannot open blobs of that kind; kNotFound: in no known pack; kCorrupt:
+  // damaged everywhere, the message names pack and blob.
   Result<BlobData> Read(PackKind kind, const BlobId& id);
   // Starts loading the frames of these blobs, if there is a thread free. Errors are met by Read.
   void Prefetch(PackKind kind, const std::vector<BlobId>& ids);

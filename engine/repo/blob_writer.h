@@ -32,11 +32,11 @@ Result<DedupPolicy> ParseDedupPolicy(std::string_view word);  // own|trusted|all
 struct WriterOptions {
   uint32_t contents_frame = 512 << 10;  // plaintext bytes per frame, about
   uint32_t trees_frame = 256 << 10;
-  uint64_t pack_target = 32ULL << 20;   // sealed bytes per pack, about
-  int level = 3;                        // zstd
-  size_t threads = 2;                   // compress and seal
+  uint64_t pack_target = 32ULL << 20;  // sealed bytes per pack, about
+  int level = 3;                       // zstd
+  size_t threads = 2;                  // compress and seal
   size_t upload_threads = 2;
-  size_t packs_in_flight = 6;           // complete packs waiting for the store; beyond, Add waits
+  size_t packs_in_flight = 6;  // complete packs waiting for the store; beyond, Add waits
   DedupPolicy dedup = DedupPolicy::kOwn;
   // true: a pack the store refuses is kept and tried again until it is stored or the writer ends;
   // meanwhile Add and Flush return the store's error. false: the first error is final.
@@ -46,7 +46,7 @@ struct WriterOptions {
 struct WriterStats {
   uint64_t blobs_new = 0;
   uint64_t blobs_known = 0;
-  uint64_t bytes_new = 0;      // plaintext of new blobs
+  uint64_t bytes_new = 0;  // plaintext of new blobs
   uint64_t bytes_known = 0;
   uint64_t bytes_stored = 0;   // sealed bytes put into the store
   uint64_t bytes_pending = 0;  // accepted (plaintext), not in the store yet
@@ -54,8 +54,8 @@ struct WriterStats {
 
 // Stores blobs: id, index lookup, frames, packs, upload. Add may be called from many threads.
 //
-// Order of promises: when Add returns, the blob is in memory; after Protect it survives kill -9 (if the
-// spool is on disk); after Sync a power cut; after Flush it is in the store and in the index.
+// Order of promises: when Add returns, the blob is in memory; after Protect it survives kill -9 (if
+// the spool is on disk); after Sync a power cut; after Flush it is in the store and in the index.
 class BlobWriter final : public PendingBlobs {
  public:
   // References must outlive it.
@@ -142,9 +142,9 @@ class BlobWriter final : public PendingBlobs {
   const Secret tree_id_key_;
   const KeyId self_;
 
-  // Lock order: a place_mutex_, then mutex_, then a TravellingPack's. A place_mutex_ is held over sealing and the
-  // spool's append, so that one kind's frames follow each other into one pack; mutex_ over no I/O but
-  // FrameGuard::Protect; segment_mutex_ alone, over the store's put.
+  // Lock order: a place_mutex_, then mutex_, then a TravellingPack's. A place_mutex_ is held over
+  // sealing and the spool's append, so that one kind's frames follow each other into one pack;
+  // mutex_ over no I/O but FrameGuard::Protect; segment_mutex_ alone, over the store's put.
   std::array<Mutex, 2> place_mutex_;
   std::array<std::shared_ptr<TravellingPack>, 2> open_pack_;  // each under its place_mutex_
   Mutex mutex_;

@@ -64,8 +64,8 @@ class FileReader {
   BlobReader& blobs_;
   std::unique_ptr<FileMap> map_;
   Mutex mutex_;
-  uint64_t expected_ BKFS_GUARDED_BY(mutex_) = 0;   // where a reader in order comes next
-  uint64_t ahead_ BKFS_GUARDED_BY(mutex_) = 0;      // prefetched up to here
+  uint64_t expected_ BKFS_GUARDED_BY(mutex_) = 0;  // where a reader in order comes next
+  uint64_t ahead_ BKFS_GUARDED_BY(mutex_) = 0;     // prefetched up to here
 };
 
 }  // namespace bkfs

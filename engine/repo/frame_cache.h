@@ -33,12 +33,13 @@ using FramePtr = std::shared_ptr<const DecodedFrame>;
 struct FrameKey {
   uint32_t pack = 0;
   uint32_t offset = 0;
-  uint8_t kind = 0;  // of the pack, as the reader wants it: a frame never answers for the other kind
+  uint8_t kind =
+      0;  // of the pack, as the reader wants it: a frame never answers for the other kind
   bool operator==(const FrameKey&) const = default;
 };
 
-// Decoded frames, least recently used first out, bounded in bytes. Concurrent requests for one frame
-// load it once. Thread-safe; the lock is not held while loading.
+// Decoded frames, least recently used first out, bounded in bytes. Concurrent requests for one
+// frame load it once. Thread-safe; the lock is not held while loading.
 class FrameCache {
  public:
   explicit FrameCache(uint64_t limit_bytes) : limit_(limit_bytes) {}

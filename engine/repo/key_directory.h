@@ -33,8 +33,8 @@ class KeyDirectory {
   // All references must outlive it.
   KeyDirectory(Backend& store, const RepoHeader& header, Logger& log);
 
-  // Reads badges and revocations that are new. An object that fails verification is passed over with
-  // a warning in the log (its key is then unknown), and counted in `refused`.
+  // Reads badges and revocations that are new. An object that fails verification is passed over
+  // with a warning in the log (its key is then unknown), and counted in `refused`.
   Status Refresh() BKFS_EXCLUDES(mutex_);
   // The signer, looking again in the store once if it is not known. kNotFound: no such key has a
   // valid badge.

@@ -27,10 +27,10 @@ Result<Secret> PackKeys::Open(uint32_t pack_number, const CachedPack& pack, uint
   const BoxKey* box = nullptr;
   if (secrets) box = pack.kind == PackKind::kContents ? &secrets->content : &secrets->tree;
   if (!box || box->empty()) {
-    return Status(Code::kDenied, std::string("this ") + std::string(KeyTypeName(key_.type)) +
-                                     " key cannot open " +
-                                     (pack.kind == PackKind::kContents ? "contents" : "directories") +
-                                     " of epoch " + std::to_string(sealed.epoch));
+    return Status(Code::kDenied,
+                  std::string("this ") + std::string(KeyTypeName(key_.type)) + " key cannot open " +
+                      (pack.kind == PackKind::kContents ? "contents" : "directories") +
+                      " of epoch " + std::to_string(sealed.epoch));
   }
   auto key = box->Open(sealed.box);
   if (!key.ok()) {

@@ -16,7 +16,8 @@ class PackKeys {
  public:
   explicit PackKeys(const KeyMaterial& key);  // must outlive it
 
-  // The data key of a slot; kDenied when this keyfile lacks the secret, kCorrupt when the slot does not open.
+  // The data key of a slot; kDenied when this keyfile lacks the secret, kCorrupt when the slot does
+  // not open.
   Result<Secret> Open(uint32_t pack_number, const CachedPack& pack, uint32_t slot)
       BKFS_EXCLUDES(mutex_);
 

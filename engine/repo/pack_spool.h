@@ -15,8 +15,8 @@ namespace bkfs {
 class SpooledPack {
  public:
   virtual ~SpooledPack() = default;
-  // Appends bytes; `frame` (offset, length, plain, slot 0) and its blobs are remembered with them, so that
-  // a spool on disk can complete the pack after a crash.
+  // Appends bytes; `frame` (offset, length, plain, slot 0) and its blobs are remembered with them,
+  // so that a spool on disk can complete the pack after a crash.
   virtual Status AppendFrame(ByteView sealed, const PackFrame& frame,
                              std::span<const PackBlob> blobs) = 0;
   // The pack's end. After this the pack is complete.
@@ -42,7 +42,8 @@ class FrameGuard {
 class PackSpool {
  public:
   virtual ~PackSpool() = default;
-  // `header` is the pack's first kPackHeader bytes, `slot` and `key` its data key (kept sealed until Discard).
+  // `header` is the pack's first kPackHeader bytes, `slot` and `key` its data key (kept sealed
+  // until Discard).
   virtual Result<std::unique_ptr<SpooledPack>> Create(PackKind kind, ByteView header,
                                                       const PackSlot& slot, ByteView key) = 0;
   // May wait for a guard to become free.

@@ -81,8 +81,8 @@ Result<std::unique_ptr<Repository>> Repository::Open(std::unique_ptr<Backend> st
       new Repository(std::move(store), std::move(key), std::move(header), log, clock));
   repo->keys_ = std::make_unique<KeyDirectory>(*repo->store_, repo->header_, log);
   BKFS_TRY(repo->keys_->Refresh());
-  repo->local_directory_ = options.cache_directory + "/" + repo->header_.repo.hex() + "/" +
-                           repo->key_.id().hex();
+  repo->local_directory_ =
+      options.cache_directory + "/" + repo->header_.repo.hex() + "/" + repo->key_.id().hex();
   BKFS_TRY(MakeDirectories(repo->local_directory_, 0700));
   if (!repo->key_.index_key.empty()) BKFS_TRY(repo->OpenIndex(options));
   repo->snapshots_ = std::make_unique<SnapshotStore>(SnapshotStore::Context{
@@ -108,8 +108,8 @@ Status Repository::OpenIndex(const Options& options) {
   BlobReader::Options reading;
   reading.frame_cache_bytes = options.frame_cache;
   reading.prefetch_threads = options.prefetch_threads;
-  blobs_ = std::make_unique<BlobReader>(*store_, *index_, key_, header_, log_,
-                                        [this] { return RefreshIndex(); }, reading);
+  blobs_ = std::make_unique<BlobReader>(
+      *store_, *index_, key_, header_, log_, [this] { return RefreshIndex(); }, reading);
   trees_ = std::make_unique<TreeSource>(*blobs_, nullptr, options.tree_cache);
   return RefreshIndex();
 }
@@ -132,7 +132,8 @@ Status Repository::RefreshIndex() {
   for (const auto& id : present) {
     if (known.contains(id)) continue;
     Status status = LoadSegment(id);
-    // One bad segment must not hide the others: what only it knew is reported as missing when it is read.
+    // One bad segment must not hide the others: what only it knew is reported as missing when it is
+    // read.
     if (status.Is(Code::kCorrupt) || status.Is(Code::kUnsupported)) {
       log_.Error(IndexName(id) + " is refused: " + status.message());
       continue;
@@ -163,8 +164,8 @@ Status Repository::AcceptFooter(const PackId& id, uint64_t size, const SignedFoo
   }
   if (!signer.ok()) return signer.status();
   if (!MayWrite(signer->type) && !MayMaintain(signer->type)) {
-    return {Code::kCorrupt, PackName(id) + " is signed by a " +
-                                std::string(KeyTypeName(signer->type)) + " key"};
+    return {Code::kCorrupt,
+            PackName(id) + " is signed by a " + std::string(KeyTypeName(signer->type)) + " key"};
   }
   if (!MayMaintain(signer->type)) {
     for (const auto& slot : out.slots) {
@@ -243,8 +244,7 @@ Status Repository::RebuildIndex() {
 Result<std::unique_ptr<BlobWriter>> Repository::NewWriter(std::unique_ptr<PackSpool> spool,
                                                           const WriterOptions& options) {
   if (!MayWrite(key_.type)) {
-    return Status(Code::kDenied,
-                  "a " + std::string(KeyTypeName(key_.type)) + " key may not write");
+    return Status(Code::kDenied, "a " + std::string(KeyTypeName(key_.type)) + " key may not write");
   }
   BKFS_ASSIGN(Signer self, keys_->Find(key_.id()));
   if (self.revoked()) {

@@ -23,8 +23,8 @@ struct CreateOptions {
 };
 
 // Makes a repository in an empty store and returns its master key. kExists if there is one already.
-// Call with the keyfile safely written: `save` gets the material before bkfs.repo is put, so that no repository
-// exists whose key was lost.
+// Call with the keyfile safely written: `save` gets the material before bkfs.repo is put, so that
+// no repository exists whose key was lost.
 Result<KeyMaterial> CreateRepository(Backend& store, const CreateOptions& options, Clock& clock,
                                      const std::function<Status(const KeyMaterial&)>& save);
 
@@ -32,7 +32,7 @@ Result<KeyMaterial> CreateRepository(Backend& store, const CreateOptions& option
 class Repository {
  public:
   struct Options {
-    std::string cache_directory;           // <dir>/<repository>/... is used; must not be empty
+    std::string cache_directory;  // <dir>/<repository>/... is used; must not be empty
     uint64_t index_memory = 64ULL << 20;
     uint64_t frame_cache = 64ULL << 20;
     uint64_t tree_cache = 32ULL << 20;
@@ -67,13 +67,13 @@ class Repository {
   // A pack's footer, from the pack itself. kCorrupt when it is cut or does not open.
   Result<SignedFooter> FetchFooter(const PackId& id, uint64_t size);
   // Decodes a footer and checks its signature, and that its signer may have made such a pack.
-  Status AcceptFooter(const PackId& id, uint64_t size, const SignedFooter& footer,
-                      PackFooter& out);
+  Status AcceptFooter(const PackId& id, uint64_t size, const SignedFooter& footer, PackFooter& out);
 
   // kDenied when the key may not write or has been revoked.
   Result<std::unique_ptr<BlobWriter>> NewWriter(std::unique_ptr<PackSpool> spool,
                                                 const WriterOptions& options);
-  // Where this repository's and key's local state lives: <cache>/<repo id>/<key id>; made if missing.
+  // Where this repository's and key's local state lives: <cache>/<repo id>/<key id>; made if
+  // missing.
   const std::string& local_directory() const { return local_directory_; }
   // A key for sealing local state, for one purpose.
   Secret LocalKey(std::string_view purpose) const;

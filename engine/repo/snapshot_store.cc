@@ -43,8 +43,8 @@ Bytes EncodeHeads(const Heads& heads) {
 }
 
 bool IsAccepted(const Signer& signer, const SnapshotId& id) {
-  return std::binary_search(signer.revocation->accepted.begin(),
-                            signer.revocation->accepted.end(), id);
+  return std::binary_search(signer.revocation->accepted.begin(), signer.revocation->accepted.end(),
+                            id);
 }
 
 // Whether a signer may have made this record, and how it is shown.
@@ -55,8 +55,7 @@ Result<SignatureState> Judge(const Signer& signer, const SnapshotId& id) {
   }
   if (!signer.revoked()) return SignatureState::kGood;
   if (IsAccepted(signer, id)) return SignatureState::kRevokedAccepted;
-  return Status(Code::kDenied,
-                "signed by key " + signer.id.hex() + " after that key was revoked");
+  return Status(Code::kDenied, "signed by key " + signer.id.hex() + " after that key was revoked");
 }
 }  // namespace
 
@@ -87,8 +86,8 @@ Result<std::shared_ptr<const Snapshot>> SnapshotStore::LoadOne(const std::string
   BKFS_ASSIGN(snapshot->signature, Judge(*signer, id));
   const EpochSecrets* secrets = context_.key.FindEpoch(snapshot->envelope.epoch);
   if (!secrets || secrets->log.empty()) {
-    return Status(Code::kDenied, "this key has no log key of epoch " +
-                                     std::to_string(snapshot->envelope.epoch));
+    return Status(Code::kDenied,
+                  "this key has no log key of epoch " + std::to_string(snapshot->envelope.epoch));
   }
   BKFS_ASSIGN(snapshot->body, OpenSnapshotBody(object, secrets->log));
   return std::shared_ptr<const Snapshot>(std::move(snapshot));
@@ -142,9 +141,8 @@ Result<SnapshotList> SnapshotStore::List() {
   {
     MutexLock lock(mutex_);
     known_ = std::move(present);
-    std::erase_if(envelopes_, [&](const auto& item) {
-      return !names.contains(SnapshotName(item.first));
-    });
+    std::erase_if(envelopes_,
+                  [&](const auto& item) { return !names.contains(SnapshotName(item.first)); });
   }
   std::sort(list.snapshots.begin(), list.snapshots.end(), [](const auto& a, const auto& b) {
     return std::pair(a->body.time_ns, a->id) < std::pair(b->body.time_ns, b->id);
@@ -174,10 +172,10 @@ Status SnapshotStore::CheckChain(SnapshotList& list) {
   if (!note) return {};
   for (const auto& [key, head] : DecodeHeads(*note)) {
     if (present.contains(head.id) || !missing.insert(head.id).second) continue;
-    list.problems.push_back(
-        {SnapshotName(head.id),
-         Status(Code::kCorrupt, "this record was here before and has vanished: the store was "
-                                "rolled back, or somebody removed it")});
+    list.problems.push_back({SnapshotName(head.id),
+                             Status(Code::kCorrupt,
+                                    "this record was here before and has vanished: the store was "
+                                    "rolled back, or somebody removed it")});
   }
   return {};
 }
@@ -220,9 +218,8 @@ Result<std::shared_ptr<const Snapshot>> SnapshotStore::Resolve(std::string_view 
     // A time without a fraction means its whole second, as listings print it.
     const bool whole_second = what.find('.', at) == std::string_view::npos;
     if (whole_second) time += 999'999'999;
-    if (auto hit = newest([&](const Snapshot& s) {
-          return s.body.name == name && s.body.time_ns <= time;
-        })) {
+    if (auto hit = newest(
+            [&](const Snapshot& s) { return s.body.name == name && s.body.time_ns <= time; })) {
       return hit;
     }
   } else if (what.size() >= 4 && what.find_first_not_of("0123456789abcdef") == what.npos) {

@@ -32,7 +32,7 @@ struct Snapshot {
 
 // A record that is refused, or a sign that one has vanished.
 struct SnapshotProblem {
-  std::string object;   // its name in the store
+  std::string object;  // its name in the store
   Status why;
 };
 
@@ -66,8 +66,9 @@ class SnapshotStore {
 
   // Everything there is now. kDenied when the key cannot read the log.
   Result<SnapshotList> List() BKFS_EXCLUDES(mutex_);
-  // "latest", an id, a unique prefix of one (at least 4 digits), a series' name (its latest), or name@time (its latest at or
-  // before). kNotFound, or kInvalid when ambiguous, naming the candidates.
+  // "latest", an id, a unique prefix of one (at least 4 digits), a series' name (its latest), or
+  // name@time (its latest at or before). kNotFound, or kInvalid when ambiguous, naming the
+  // candidates.
   Result<std::shared_ptr<const Snapshot>> Resolve(std::string_view what);
   // The root directory's entry. kDenied when the key cannot read trees.
   Result<Entry> Root(const Snapshot& snapshot);
@@ -75,7 +76,8 @@ class SnapshotStore {
   // Signs and puts a record. Everything it refers to must be in the store. Durable when it returns.
   Result<std::shared_ptr<const Snapshot>> Commit(SnapshotBody body, const Entry& root);
 
-  // Ids of all well-formed, correctly signed records of one key, whatever its revocation: for revoking it.
+  // Ids of all well-formed, correctly signed records of one key, whatever its revocation: for
+  // revoking it.
   Result<std::vector<SnapshotId>> RecordsOf(const KeyId& key);
 
  private:

@@ -70,8 +70,8 @@ Status TreeSource::ForEach(const BlobId& dir, uint64_t from, const Visitor& visi
   return Walk(view, 0, from, visit, more, 0);
 }
 
-Status TreeSource::Walk(const DirectoryPtr& dir, uint64_t base, uint64_t from,
-                        const Visitor& visit, bool& more, int depth) {
+Status TreeSource::Walk(const DirectoryPtr& dir, uint64_t base, uint64_t from, const Visitor& visit,
+                        bool& more, int depth) {
   if (depth >= kMaxDepth) return {Code::kCorrupt, "directory blobs are nested too deeply"};
   if (dir->level() == 0) {
     for (size_t i = from > base ? from - base : 0; i < dir->entries() && more; ++i) {
@@ -129,8 +129,8 @@ Result<std::shared_ptr<const ExtentListBlob>> TreeSource::LoadList(const BlobId&
 
 namespace {
 // Appends the extents below `refs`, each piece checked against the bytes its reference states.
-Status CollectExtents(TreeSource& trees, const std::vector<ListRef>& refs,
-                      std::vector<Extent>& out, int depth) {
+Status CollectExtents(TreeSource& trees, const std::vector<ListRef>& refs, std::vector<Extent>& out,
+                      int depth) {
   if (depth >= kMaxDepth) return {Code::kCorrupt, "extent lists are nested too deeply"};
   for (const auto& ref : refs) {
     BKFS_ASSIGN(auto list, trees.LoadList(ref.blob));

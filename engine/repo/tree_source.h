@@ -23,8 +23,8 @@ class LocalTrees {
   virtual Status Put(const BlobId& id, ByteView blob) = 0;
 };
 
-// Reads directories and extent lists. Parsed blobs are kept in a cache bounded in bytes and shared by
-// all readers. Thread-safe.
+// Reads directories and extent lists. Parsed blobs are kept in a cache bounded in bytes and shared
+// by all readers. Thread-safe.
 class TreeSource {
  public:
   // `local` may be null; it is asked before the store.
@@ -34,10 +34,12 @@ class TreeSource {
 
   // One directory blob of any level. kCorrupt names the blob.
   Result<DirectoryPtr> Load(const BlobId& id) BKFS_EXCLUDES(mutex_);
-  // The entry of that name in the directory rooted at blob `dir` (zero: empty). kNotFound if absent.
+  // The entry of that name in the directory rooted at blob `dir` (zero: empty). kNotFound if
+  // absent.
   Result<Entry> Lookup(const BlobId& dir, std::string_view name);
   // Entries from ordinal `from` on, in name order, until `visit` returns false.
-  using Visitor = std::function<Result<bool>(uint64_t ordinal, const DirectoryPtr& leaf, size_t index)>;
+  using Visitor =
+      std::function<Result<bool>(uint64_t ordinal, const DirectoryPtr& leaf, size_t index)>;
   Status ForEach(const BlobId& dir, uint64_t from, const Visitor& visit);
   // Number of entries.
   Result<uint64_t> Count(const BlobId& dir);
@@ -57,8 +59,8 @@ class TreeSource {
 
  private:
   Result<Bytes> Fetch(const BlobId& id);
-  Status Walk(const DirectoryPtr& dir, uint64_t base, uint64_t from, const Visitor& visit, bool& more,
-              int depth);
+  Status Walk(const DirectoryPtr& dir, uint64_t base, uint64_t from, const Visitor& visit,
+              bool& more, int depth);
 
   BlobReader& blobs_;
   LocalTrees* local_;

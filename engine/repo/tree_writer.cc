@@ -72,9 +72,9 @@ Result<DirectoryRef> DirectoryWriter::Finish() {
     for (size_t i = 0; i < pieces_.size(); ++i) {
       group.push_back(pieces_[i]);
       const bool last = i + 1 == pieces_.size();
-      const bool cut = group.size() >= kMostChildren ||
-                       (group.size() >= kLeastChildren &&
-                        FirstWord(group.back().blob) % kChildCut == 0);
+      const bool cut =
+          group.size() >= kMostChildren ||
+          (group.size() >= kLeastChildren && FirstWord(group.back().blob) % kChildCut == 0);
       if (!last && !cut) continue;
       Child parent{group.front().first_name, {}, 0};
       for (const auto& child : group) parent.entries += child.entries;

@@ -237,7 +237,8 @@ Result<uint64_t> Content::PrependContext(uint64_t start, Bytes& buffer) {
   return piece.start;
 }
 
-// Takes the rest of the piece in which `end` lies into the buffer. False where there is nothing to take.
+// Takes the rest of the piece in which `end` lies into the buffer. False where there is nothing to
+// take.
 Result<bool> Content::AppendContext(uint64_t& end, Bytes& buffer) {
   const size_t index = PieceAt(end);
   if (index == pieces_.size() || pieces_[index].extent.is_hole()) return false;
@@ -254,15 +255,16 @@ Result<bool> Content::AppendContext(uint64_t& end, Bytes& buffer) {
   return true;
 }
 
-// Cuts the whole buffer, whose first byte is at `begin` and whose last is dirty, going on into old pieces until a
-// new cut meets an old one. Returns where it ended.
+// Cuts the whole buffer, whose first byte is at `begin` and whose last is dirty, going on into old
+// pieces until a new cut meets an old one. Returns where it ended.
 Result<uint64_t> Content::CutAll(uint64_t begin, Bytes& buffer, std::vector<Extent>& out) {
   const uint64_t data_end = begin + buffer.size();
   uint64_t end = data_end;
   size_t at = 0;
   bool more = true;
   while (at < buffer.size()) {
-    // Short of a full look-ahead: the piece may reach into what follows, unless a boundary is here already.
+    // Short of a full look-ahead: the piece may reach into what follows, unless a boundary is here
+    // already.
     if (more && buffer.size() - at < chunker_.sizes().max) {
       const size_t index = PieceAt(end);
       const bool inside = index < pieces_.size() && pieces_[index].start < end;

@@ -48,9 +48,11 @@ class Content {
   using Dirty = std::map<uint64_t, Bytes>;
 
   uint64_t settled_size() const { return pieces_.empty() ? 0 : pieces_.back().end(); }
-  size_t PieceAt(uint64_t offset) const;  // index of the piece that covers it; pieces_.size() if none
+  size_t PieceAt(
+      uint64_t offset) const;  // index of the piece that covers it; pieces_.size() if none
   Status ReadPiece(const Piece& piece, uint64_t from, MutableByteView out);
-  // Replaces [begin, end) of the settled pieces, slicing those at its borders. A gap before `begin` becomes a hole.
+  // Replaces [begin, end) of the settled pieces, slicing those at its borders. A gap before `begin`
+  // becomes a hole.
   void Splice(uint64_t begin, uint64_t end, std::vector<Extent> with);
   Status SettleRange(uint64_t start, const Bytes& data);
   Status SettleStream(uint64_t start, Bytes& data);
@@ -68,7 +70,8 @@ class Content {
   uint64_t size_;
   Dirty dirty_;  // disjoint, not adjacent
   uint64_t dirty_bytes_ = 0;
-  uint64_t natural_end_ = 0;  // where the last piece ended by content, so that going on needs no look back
+  uint64_t natural_end_ =
+      0;  // where the last piece ended by content, so that going on needs no look back
 };
 
 }  // namespace bkfs

@@ -25,8 +25,8 @@ constexpr uint64_t kRingMagic = 0x31474e4952464b42;  // "BKFRING1"
 constexpr size_t kMaxRingRecord = size_t{17} << 20;
 constexpr size_t kMaxLogRecord = size_t{64} << 20;
 
-// Overwrites the beginning of a file, where its key is, and removes it. Best effort by nature: what a
-// copy-on-write filesystem or a flash translation layer keeps is beyond us (doc/threat-model.md).
+// Overwrites the beginning of a file, where its key is, and removes it. Best effort by nature: what
+// a copy-on-write filesystem or a flash translation layer keeps is beyond us (doc/threat-model.md).
 void ShredAndRemove(int fd, const std::string& path, size_t bytes) {
   const Bytes zeros(bytes);
   (void)PwriteAll(fd, zeros, 0, path);

@@ -18,8 +18,8 @@ namespace bkfs {
 //   <dir>/ring.<k>   blobs whose frame is not in a pack yet, under a key of this use of the file
 //   <dir>/stored.<pack id>   footer of a pack that no index segment lists yet
 //
-// When a pack is stored, its key is overwritten and the files are removed; when a frame has reached its
-// pack, the ring file's key is overwritten. From then on nothing here opens what they held.
+// When a pack is stored, its key is overwritten and the files are removed; when a frame has reached
+// its pack, the ring file's key is overwritten. From then on nothing here opens what they held.
 class DiskSpool final : public PackSpool {
  public:
   // `key`: local sealing key, 32 bytes. Makes the directory. Call Recover before the first write.

@@ -68,8 +68,8 @@ Journal::Batch::Batch() : rep_(std::make_unique<Rep>()) {}
 Journal::Batch::~Batch() = default;
 Journal::Batch::Batch(Batch&&) noexcept = default;
 void Journal::Batch::Put(ByteView key, ByteView value) {
-  rep_->items.push_back({Rep::Item::kPut, Bytes(key.begin(), key.end()),
-                         Bytes(value.begin(), value.end())});
+  rep_->items.push_back(
+      {Rep::Item::kPut, Bytes(key.begin(), key.end()), Bytes(value.begin(), value.end())});
   rep_->bytes += key.size() + value.size();
 }
 void Journal::Batch::Delete(ByteView key) {
@@ -107,7 +107,9 @@ struct Journal::Rep final : public LocalTrees {
   }
 
   // LocalTrees.
-  Result<std::optional<Bytes>> Get(const BlobId& id) override { return Load(handles[1], id.view()); }
+  Result<std::optional<Bytes>> Get(const BlobId& id) override {
+    return Load(handles[1], id.view());
+  }
   Status Put(const BlobId& id, ByteView blob) override {
     Bytes sealed;
     sealer.Seal(id.view(), blob, sealed);

@@ -13,14 +13,15 @@
 
 namespace bkfs {
 
-// The staging trees on disk: a small ordered key-value store (RocksDB) whose values are sealed. Keys
-// stand in the open and must tell nothing (numbers, keyed hashes). Thread-safe.
+// The staging trees on disk: a small ordered key-value store (RocksDB) whose values are sealed.
+// Keys stand in the open and must tell nothing (numbers, keyed hashes). Thread-safe.
 //
-// After Write returned, the change survives kill -9; after Sync, a power cut. A full disk is kNoSpace and
-// nothing of the batch has happened; the next Write tries again.
+// After Write returned, the change survives kill -9; after Sync, a power cut. A full disk is
+// kNoSpace and nothing of the batch has happened; the next Write tries again.
 class Journal {
  public:
-  // kCorrupt when it cannot be read: the message says what to do. The caller holds the directory's lock.
+  // kCorrupt when it cannot be read: the message says what to do. The caller holds the directory's
+  // lock.
   static Result<std::unique_ptr<Journal>> Open(const std::string& directory, Secret key,
                                                uint64_t memory_bytes, Logger& log);
   ~Journal();

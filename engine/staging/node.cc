@@ -22,9 +22,9 @@ void AppendBigEndian(Bytes& out, uint64_t value) {
 }  // namespace
 
 Bytes EncodeNode(const Node& node) {
-  Bytes out{kNodeVersion, static_cast<uint8_t>((node.loaded ? kLoaded : 0) |
-                                               (node.clean ? kClean : 0) |
-                                               (node.orphan ? kOrphan : 0))};
+  Bytes out{kNodeVersion,
+            static_cast<uint8_t>((node.loaded ? kLoaded : 0) | (node.clean ? kClean : 0) |
+                                 (node.orphan ? kOrphan : 0))};
   AppendInt(out, node.parent);
   Append(out, node.name_hash);
   Append(out, EncodeEntry(node.entry));

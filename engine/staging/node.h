@@ -17,12 +17,12 @@ using NameHash = std::array<uint8_t, 16>;
 // A node as the journal holds it. Guarded by the staging tree's lock.
 struct Node {
   NodeId id = 0;
-  NodeId parent = 0;        // 0 for a series' root; for files with several names, one of them
-  NameHash name_hash{};     // of its name in `parent`
-  bool loaded = true;       // directory: its entries are in the journal, not only in entry.directory
-  bool clean = false;       // directory: entry.directory and entry.totals are its present state
-  bool orphan = false;      // no name left, kept for open handles
-  Entry entry;              // name is empty; a directory's nlink is not kept
+  NodeId parent = 0;     // 0 for a series' root; for files with several names, one of them
+  NameHash name_hash{};  // of its name in `parent`
+  bool loaded = true;    // directory: its entries are in the journal, not only in entry.directory
+  bool clean = false;    // directory: entry.directory and entry.totals are its present state
+  bool orphan = false;   // no name left, kept for open handles
+  Entry entry;           // name is empty; a directory's nlink is not kept
 
   bool is_directory() const { return entry.is_directory(); }
 };
@@ -43,11 +43,11 @@ Result<Dirent> DecodeDirent(ByteView bytes);
 struct SeriesRecord {
   std::string name;
   NodeId root = 0;
-  bool ended = false;              // not shown in /incoming
-  bool changed = false;            // differs from last_root
+  bool ended = false;    // not shown in /incoming
+  bool changed = false;  // differs from last_root
   SnapshotId last_snapshot;
   int64_t last_snapshot_ns = 0;
-  Bytes last_root;                 // EncodeEntry of the last snapshot's root; empty: none
+  Bytes last_root;  // EncodeEntry of the last snapshot's root; empty: none
 };
 Bytes EncodeSeries(const SeriesRecord& series);
 Result<SeriesRecord> DecodeSeries(ByteView bytes);
@@ -57,9 +57,9 @@ namespace journal_keys {
 Bytes NodeKey(NodeId node);
 Bytes DirPrefix(NodeId dir);
 Bytes DirentKey(NodeId dir, const NameHash& name);
-Bytes LinkPrefix(NodeId node);                                       // other names of a file
+Bytes LinkPrefix(NodeId node);  // other names of a file
 Bytes LinkKey(NodeId node, NodeId parent, const NameHash& name);
-Bytes GroupKey(uint64_t generation, uint64_t link_group);            // link group -> node
+Bytes GroupKey(uint64_t generation, uint64_t link_group);  // link group -> node
 Bytes OrphanKey(NodeId node);
 Bytes OrphanPrefix();
 Bytes SeriesKey(const NameHash& name);

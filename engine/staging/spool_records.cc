@@ -39,7 +39,8 @@ bool DecodeSpoolStart(ByteView record, SpoolStart& start, Secret& key) {
 
 Bytes EncodeSpoolFrame(const PackFrame& frame, std::span<const PackBlob> blobs) {
   Bytes out{kFrame};
-  for (uint32_t value : {frame.offset, frame.length, frame.plain, frame.slot}) AppendInt(out, value);
+  for (uint32_t value : {frame.offset, frame.length, frame.plain, frame.slot})
+    AppendInt(out, value);
   for (const auto& blob : blobs) {
     Append(out, blob.id.view());
     AppendInt(out, blob.offset);

@@ -59,7 +59,7 @@ struct SeriesInfo {
   uint64_t open_for_writing = 0;  // files
   SnapshotId last_snapshot;       // zero: none
   int64_t last_snapshot_ns = 0;
-  Status last_error;              // of the last attempt to make a snapshot
+  Status last_error;  // of the last attempt to make a snapshot
 };
 
 enum class XattrMode { kAny, kCreate, kReplace };
@@ -68,25 +68,26 @@ enum class XattrMode { kAny, kCreate, kReplace };
 // kill -9 loses nothing closed (design: Writing). Nodes live in the journal on disk; memory holds a
 // bounded number of them and the unsettled bytes of files open for writing.
 //
-// Contents flow: Write buffers -> pieces are cut and given to the BlobWriter while writing goes on ->
-// Flush (close) settles the rest, protects it and journals the file. Errors of storing are returned by
-// Write, Flush, Fsync and Commit. Thread-safe.
+// Contents flow: Write buffers -> pieces are cut and given to the BlobWriter while writing goes on
+// -> Flush (close) settles the rest, protects it and journals the file. Errors of storing are
+// returned by Write, Flush, Fsync and Commit. Thread-safe.
 //
-// Errors as POSIX has them; kDenied where a WriteOnly key would have to read stored contents, kStale
-// for a node that is no more.
+// Errors as POSIX has them; kDenied where a WriteOnly key would have to read stored contents,
+// kStale for a node that is no more.
 class Staging {
  public:
   struct Options {
-    std::string directory;            // journal and spool; made if missing, one process at a time
+    std::string directory;  // journal and spool; made if missing, one process at a time
     int64_t commit_idle_ns = 10'000'000'000;  // 0: only when asked
     uint64_t journal_memory = 32ULL << 20;
-    uint64_t dirty_limit = 64ULL << 20;       // unsettled bytes over all files
-    bool fsync_to_store = false;              // Fsync of a file waits for the store (fsync=store)
+    uint64_t dirty_limit = 64ULL << 20;  // unsettled bytes over all files
+    bool fsync_to_store = false;         // Fsync of a file waits for the store (fsync=store)
     std::string host;
     std::string user;
     WriterOptions writer;
   };
-  // kBusy when another process has the directory (the message says its pid). Recovers journal and spool.
+  // kBusy when another process has the directory (the message says its pid). Recovers journal and
+  // spool.
   static Result<std::unique_ptr<Staging>> Open(Repository& repo, Options options);
   virtual ~Staging() = default;
 
@@ -95,7 +96,8 @@ class Staging {
   virtual Result<NodeAttr> LookupSeries(std::string_view name) = 0;
   // Begins a series, or adopts a known one with its latest state. kExists if it is staged already.
   virtual Result<NodeAttr> CreateSeries(std::string_view name, const NewNode& how) = 0;
-  // Ends the staging of a series; snapshots stay. kNotEmpty when it holds changes that are in no snapshot.
+  // Ends the staging of a series; snapshots stay. kNotEmpty when it holds changes that are in no
+  // snapshot.
   virtual Status EndSeries(std::string_view name) = 0;
   // The series a node belongs to.
   virtual Result<std::string> SeriesOf(NodeId node) = 0;
@@ -109,9 +111,11 @@ class Staging {
   enum RenameFlags : unsigned { kNoReplace = 1, kExchange = 2 };  // as renameat2(2)
   virtual Status Rename(NodeId parent, std::string_view name, NodeId new_parent,
                         std::string_view new_name, unsigned flags) = 0;
-  // Calls visit for entries after cursor `from` (0: from the start) until it returns false. Entries added or
-  // removed meanwhile may or may not be seen; others exactly once. The parent directory is `parent` below.
-  using DirVisitor = std::function<bool(uint64_t next_cursor, std::string_view name, const NodeAttr&)>;
+  // Calls visit for entries after cursor `from` (0: from the start) until it returns false. Entries
+  // added or removed meanwhile may or may not be seen; others exactly once. The parent directory is
+  // `parent` below.
+  using DirVisitor =
+      std::function<bool(uint64_t next_cursor, std::string_view name, const NodeAttr&)>;
   virtual Status ReadDir(NodeId dir, uint64_t from, const DirVisitor& visit) = 0;
   virtual Result<NodeId> Parent(NodeId dir) = 0;  // 0 for a series' root
 
@@ -132,7 +136,8 @@ class Staging {
   virtual Status Write(NodeId node, uint64_t offset, ByteView data) = 0;
   // O_APPEND: at the end, whatever it is; returns the offset.
   virtual Result<uint64_t> Append(NodeId node, ByteView data) = 0;
-  // fallocate(2) with `mode` its FALLOC_FL_ flags; allocation reserves nothing, sizes and holes are true.
+  // fallocate(2) with `mode` its FALLOC_FL_ flags; allocation reserves nothing, sizes and holes are
+  // true.
   virtual Status Allocate(NodeId node, int mode, uint64_t offset, uint64_t length) = 0;
   virtual Result<uint64_t> SeekData(NodeId node, uint64_t offset) = 0;
   virtual Result<uint64_t> SeekHole(NodeId node, uint64_t offset) = 0;
@@ -141,12 +146,13 @@ class Staging {
   virtual Status Fsync(NodeId node) = 0;
 
   // -- Snapshots --
-  // Makes a snapshot of the series if it changed; returns its id, or the last one's if nothing did. Durable in the store
-  // when it returns. Files open for writing are taken as they are now.
+  // Makes a snapshot of the series if it changed; returns its id, or the last one's if nothing did.
+  // Durable in the store when it returns. Files open for writing are taken as they are now.
   virtual Result<SnapshotId> Commit(std::string_view series) = 0;
   // Commits every changed series and stores everything; at unmount.
   virtual Status CommitAll() = 0;
-  // "open" (has unsettled bytes), "spooled", "stored" (contents in the store), "snapshot" (in the last snapshot too).
+  // "open" (has unsettled bytes), "spooled", "stored" (contents in the store), "snapshot" (in the
+  // last snapshot too).
   virtual Result<std::string> State(NodeId node) = 0;
   // The text of /incoming/.status.
   virtual Result<std::string> StatusText() = 0;

@@ -91,9 +91,9 @@ Result<SnapshotId> StagingImpl::Commit(std::string_view series_name) {
   return id;
 }
 
-// The order of a commit: settle files; write changed directories, bottom up; let everything reach the
-// store; then the record that names the root; then the journal's word that it is done. Killed anywhere
-// before the record is put, the next start finds the series changed and commits again.
+// The order of a commit: settle files; write changed directories, bottom up; let everything reach
+// the store; then the record that names the root; then the journal's word that it is done. Killed
+// anywhere before the record is put, the next start finds the series changed and commits again.
 Result<SnapshotId> StagingImpl::CommitSeries(const std::string& name) {
   writer_->TryAgain();
   BKFS_TRY(SettleSeries(name));
@@ -253,9 +253,8 @@ Result<std::string> StagingImpl::StatusText() {
   std::string out = "repository: " + repo_.store().Describe() + "\n";
   out += "store: " + (health.ok() ? std::string("ok") : health.message()) + "\n";
   out += "pending: " + HumanBytes(stats.bytes_pending) + " accepted here, not in the store yet\n";
-  out += "since mount: " + HumanBytes(stats.bytes_new) + " new, " +
-         HumanBytes(stats.bytes_known) + " known already, " + HumanBytes(stats.bytes_stored) +
-         " stored\n";
+  out += "since mount: " + HumanBytes(stats.bytes_new) + " new, " + HumanBytes(stats.bytes_known) +
+         " known already, " + HumanBytes(stats.bytes_stored) + " stored\n";
   MutexLock lock(tree_mutex_);
   for (const auto& [name, series] : series_) {
     if (series.record.ended) continue;

@@ -38,13 +38,13 @@ Status StagingImpl::LoadContent(OpenFileState& file) {
     entry = node->entry;
   }
   BKFS_ASSIGN(auto extents, repo_.trees().LoadExtents(entry));
-  file.content = std::make_unique<Content>(*writer_, repo_.blobs(), chunker_, std::move(extents),
-                                           entry.size);
+  file.content =
+      std::make_unique<Content>(*writer_, repo_.blobs(), chunker_, std::move(extents), entry.size);
   return {};
 }
 
-// Runs `operation` on the node's contents, which need not be open: a mapped page may be written back
-// after the last handle is gone.
+// Runs `operation` on the node's contents, which need not be open: a mapped page may be written
+// back after the last handle is gone.
 template <typename Operation>
 Status StagingImpl::WithContent(NodeId node, const Operation& operation) {
   FilePtr file = GetFile(node);

@@ -20,13 +20,14 @@
 
 namespace bkfs {
 
-// Staging over journal, spool and writer. Split by concern: staging_open.cc (begin, recover, series),
-// staging_names.cc, staging_attrs.cc, staging_files.cc, staging_commit.cc.
+// Staging over journal, spool and writer. Split by concern: staging_open.cc (begin, recover,
+// series), staging_names.cc, staging_attrs.cc, staging_files.cc, staging_commit.cc.
 //
-// Lock order: commit_mutex_, an OpenFile's, tree_mutex_, files_mutex_. commit_mutex_ is held over a whole
-// commit, store calls included. An OpenFile's is held while its contents are cut, which may wait for
-// the writer. tree_mutex_ is held over journal reads and writes and while a commit reads the tree
-// (not while it stores), and while a directory is fetched from the store when it is first looked into.
+// Lock order: commit_mutex_, an OpenFile's, tree_mutex_, files_mutex_. commit_mutex_ is held over a
+// whole commit, store calls included. An OpenFile's is held while its contents are cut, which may
+// wait for the writer. tree_mutex_ is held over journal reads and writes and while a commit reads
+// the tree (not while it stores), and while a directory is fetched from the store when it is first
+// looked into.
 class StagingImpl final : public Staging {
  public:
   StagingImpl(Repository& repo, Options options);
@@ -84,17 +85,17 @@ class StagingImpl final : public Staging {
     uint32_t readers = 0;  // under files_mutex_, as is writers
     uint32_t writers = 0;
     std::unique_ptr<Content> content BKFS_GUARDED_BY(mutex);
-    bool changed BKFS_GUARDED_BY(mutex) = false;   // content differs from the journal
+    bool changed BKFS_GUARDED_BY(mutex) = false;            // content differs from the journal
     std::optional<Timestamp> mtime BKFS_GUARDED_BY(mutex);  // by writing, newer than the journal's
   };
   using FilePtr = std::shared_ptr<OpenFileState>;  // shared by the table and operations under way
 
   struct Series {
     SeriesRecord record;
-    uint64_t change_count = 0;    // grows with every change
+    uint64_t change_count = 0;  // grows with every change
     uint64_t open_writers = 0;
-    int64_t last_activity = 0;    // monotonic
-    int64_t retry_at = 0;         // after a failed commit
+    int64_t last_activity = 0;  // monotonic
+    int64_t retry_at = 0;       // after a failed commit
     bool links_loaded = false;
     Status last_error;
     uint64_t last_new_bytes = 0;  // of the last commit
@@ -172,8 +173,8 @@ class StagingImpl final : public Staging {
       BKFS_REQUIRES(tree_mutex_);
   Result<Entry> StoredEntry(const Dirent& dirent, Journal::Batch& batch, int depth)
       BKFS_REQUIRES(tree_mutex_);
-  Result<SnapshotId> FinishCommit(const std::string& name, const Entry& root,
-                                  uint64_t generation) BKFS_REQUIRES(commit_mutex_);
+  Result<SnapshotId> FinishCommit(const std::string& name, const Entry& root, uint64_t generation)
+      BKFS_REQUIRES(commit_mutex_);
 
   Repository& repo_;
   const Options options_;

@@ -57,13 +57,14 @@ Result<NodePtr> StagingImpl::LoadDirectoryNode(NodeId node) {
 // Brings the entries of a stored directory into the journal, when it is first looked into.
 Status StagingImpl::Import(const NodePtr& dir) {
   Journal::Batch batch;
-  BKFS_TRY(repo_.trees().ForEach(
-      dir->entry.directory, 0,
-      [&](uint64_t, const DirectoryPtr& leaf, size_t index) BKFS_NO_ANALYSIS -> Result<bool> {
-        BKFS_TRY(ImportEntry(dir, leaf->entry(index), batch));
-        if (batch.bytes() > kImportBatch) BKFS_TRY(journal_->Write(batch));
-        return true;
-      }));
+  BKFS_TRY(repo_.trees().ForEach(dir->entry.directory, 0,
+                                 [&](uint64_t, const DirectoryPtr& leaf, size_t index)
+                                     BKFS_NO_ANALYSIS -> Result<bool> {
+                                       BKFS_TRY(ImportEntry(dir, leaf->entry(index), batch));
+                                       if (batch.bytes() > kImportBatch)
+                                         BKFS_TRY(journal_->Write(batch));
+                                       return true;
+                                     }));
   dir->loaded = true;
   PutNode(dir, batch);
   Status status = journal_->Write(batch);
@@ -336,11 +337,10 @@ Status StagingImpl::Unlink(NodeId parent, std::string_view name) {
 Result<bool> StagingImpl::IsEmpty(NodeId id) {
   BKFS_ASSIGN(NodePtr dir, LoadDirectoryNode(id));
   bool empty = true;
-  BKFS_TRY(journal_->Scan(journal_keys::DirPrefix(id), {},
-                          [&](ByteView, ByteView) -> Result<bool> {
-                            empty = false;
-                            return false;
-                          }));
+  BKFS_TRY(journal_->Scan(journal_keys::DirPrefix(id), {}, [&](ByteView, ByteView) -> Result<bool> {
+    empty = false;
+    return false;
+  }));
   return empty;
 }
 
@@ -412,7 +412,8 @@ Status StagingImpl::Rename(NodeId parent, std::string_view name, NodeId new_pare
   BKFS_ASSIGN(auto target, FindDirent(new_parent, new_name));
   if (target && (flags & kNoReplace) != 0) return {Code::kExists, "this name is taken"};
   if (!target && (flags & kExchange) != 0) return Absent();
-  if (target && target->node == source->node) return {};  // two names of one file: POSIX does nothing
+  if (target && target->node == source->node)
+    return {};  // two names of one file: POSIX does nothing
   if (source->kind == EntryKind::kDirectory) {
     BKFS_ASSIGN(bool loop, IsBelow(new_parent, source->node));
     if (loop) return {Code::kInvalid, "a directory cannot be moved into itself"};
@@ -443,8 +444,9 @@ Status StagingImpl::Rename(NodeId parent, std::string_view name, NodeId new_pare
 }
 
 Status StagingImpl::ReadDir(NodeId id, uint64_t from, const DirVisitor& visit) {
-  // Collected under the lock in bounded portions; the visitor is called without it. The cursor is the high half
-  // of the name's hash: entries come in hash order, so it stays right whatever comes and goes.
+  // Collected under the lock in bounded portions; the visitor is called without it. The cursor is
+  // the high half of the name's hash: entries come in hash order, so it stays right whatever comes
+  // and goes.
   constexpr size_t kPortion = 256;
   struct Found {
     uint64_t cursor;

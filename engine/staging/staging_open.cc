@@ -137,7 +137,8 @@ Status StagingImpl::ResetSeries(Series& series) {
 Result<uint64_t> StagingImpl::NewGeneration() {
   const Bytes key = journal_keys::MetaKey(kNextGeneration);
   BKFS_ASSIGN(auto stored, journal_->Get(key));
-  const uint64_t generation = stored && stored->size() == 8 ? bkfs::Load<uint64_t>(stored->data()) : 1;
+  const uint64_t generation =
+      stored && stored->size() == 8 ? bkfs::Load<uint64_t>(stored->data()) : 1;
   Bytes next;
   AppendInt<uint64_t>(next, generation + 1);
   Journal::Batch batch;
@@ -208,13 +209,13 @@ Status StagingImpl::SaveSeries(const Series& series) {
 
 Status StagingImpl::DropOrphans() {
   std::vector<NodeId> orphans;
-  BKFS_TRY(journal_->Scan(journal_keys::OrphanPrefix(), {},
-                          [&](ByteView key, ByteView) -> Result<bool> {
-                            NodeId node = 0;
-                            for (size_t i = 1; i < key.size(); ++i) node = node << 8 | key[i];
-                            orphans.push_back(node);
-                            return true;
-                          }));
+  BKFS_TRY(
+      journal_->Scan(journal_keys::OrphanPrefix(), {}, [&](ByteView key, ByteView) -> Result<bool> {
+        NodeId node = 0;
+        for (size_t i = 1; i < key.size(); ++i) node = node << 8 | key[i];
+        orphans.push_back(node);
+        return true;
+      }));
   Journal::Batch batch;
   for (NodeId node : orphans) {
     batch.Delete(journal_keys::NodeKey(node));
@@ -224,8 +225,8 @@ Status StagingImpl::DropOrphans() {
   return journal_->Write(batch);
 }
 
-// With a key that reads the log: this key's series are listed even on a machine that has lost its cache,
-// and a series that another machine went on with continues from there.
+// With a key that reads the log: this key's series are listed even on a machine that has lost its
+// cache, and a series that another machine went on with continues from there.
 Status StagingImpl::AdoptFromRepository() {
   if (!MayReadLog(repo_.key().type) || !MayReadTrees(repo_.key().type)) return {};
   BKFS_ASSIGN(SnapshotList list, repo_.snapshots().List());

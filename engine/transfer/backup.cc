@@ -25,7 +25,7 @@ namespace {
 
 constexpr size_t kWindow = 1024;  // entries of a directory that wait for their contents
 constexpr size_t kReadSize = 1 << 20;
-constexpr int kMaxDepth = 2000;   // a descriptor and a stack frame each
+constexpr int kMaxDepth = 2000;  // a descriptor and a stack frame each
 
 using SharedFd = std::shared_ptr<UniqueFd>;  // a directory, until the last file in it has been read
 
@@ -63,9 +63,8 @@ class BackupRun {
   Result<DirectoryRef> StoreDirectory(const SharedFd& dir, const std::string& path,
                                       const std::string& relative, const BlobId& previous,
                                       dev_t device, int depth);
-  Result<ItemPtr> Examine(const SharedFd& dir, const std::string& path,
-                          const std::string& relative, const std::string& name,
-                          const BlobId& previous, dev_t device, int depth);
+  Result<ItemPtr> Examine(const SharedFd& dir, const std::string& path, const std::string& relative,
+                          const std::string& name, const BlobId& previous, dev_t device, int depth);
   Status StoreSubdirectory(Item& item, const std::string& relative, const BlobId& previous,
                            dev_t device, int depth);
   void StartReading(const ItemPtr& item);
@@ -185,7 +184,8 @@ Status BackupRun::ReadContents(Item& item, int fd) {
     if (data >= size) break;
     off_t hole = ::lseek(fd, data, SEEK_HOLE);
     if (hole < 0 || hole > size) hole = size;
-    BKFS_TRY(ReadRange(item, fd, static_cast<uint64_t>(data), static_cast<uint64_t>(hole), extents));
+    BKFS_TRY(
+        ReadRange(item, fd, static_cast<uint64_t>(data), static_cast<uint64_t>(hole), extents));
     at = hole;
   }
   uint64_t total = 0;
@@ -237,12 +237,11 @@ void BackupRun::StartReading(const ItemPtr& item) {
   pool_->Submit([this, item] { ReadFile(*item); });
 }
 
-Status BackupRun::StoreSubdirectory(Item& item, const std::string& relative,
-                                    const BlobId& previous, dev_t device, int depth) {
+Status BackupRun::StoreSubdirectory(Item& item, const std::string& relative, const BlobId& previous,
+                                    dev_t device, int depth) {
   if (options_.one_file_system && item.st.st_dev != device) return {};  // kept empty
-  auto fd = std::make_shared<UniqueFd>(
-      ::openat(item.dir->get(), item.entry.name.c_str(),
-               O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  auto fd = std::make_shared<UniqueFd>(::openat(item.dir->get(), item.entry.name.c_str(),
+                                                O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!fd->valid()) {
     Failed(item.path, Status::FromErrno(errno, "open"));
     return {};
@@ -339,8 +338,8 @@ Status BackupRun::Flush(std::deque<ItemPtr>& window, size_t keep, DirectoryWrite
 }
 
 Result<DirectoryRef> BackupRun::StoreDirectory(const SharedFd& dir, const std::string& path,
-                                               const std::string& relative,
-                                               const BlobId& previous, dev_t device, int depth) {
+                                               const std::string& relative, const BlobId& previous,
+                                               dev_t device, int depth) {
   if (depth > kMaxDepth) return Status(Code::kTooLarge, path + ": nested too deeply");
   std::vector<std::string> names;
   DIR* listing = ::fdopendir(::fcntl(dir->get(), F_DUPFD_CLOEXEC, 0));
@@ -354,9 +353,8 @@ Result<DirectoryRef> BackupRun::StoreDirectory(const SharedFd& dir, const std::s
     if (name != "." && name != "..") names.emplace_back(name);
     errno = 0;
   }
-  const int error = errno;
+  if (errno != 0) Failed(path, Status::FromErrno(errno, "list"));
   ::closedir(listing);
-  if (error != 0) Failed(path, Status::FromErrno(error, "list"));
   std::sort(names.begin(), names.end());
   DirectoryWriter out(*writer_, repo_.key().chunker_key.view(), previous_->trees());
   std::deque<ItemPtr> window;
@@ -432,7 +430,8 @@ Result<Entry> BackupRun::StoreSources() {
   const BlobId previous = previous_->root() ? previous_->root()->directory : BlobId();
   struct stat st {};
   if (paths.size() == 1 && ::stat(paths[0].c_str(), &st) == 0) {
-    // One directory is the root; a link given by the user is followed to it. One file stands in a root of its own.
+    // One directory is the root; a link given by the user is followed to it. One file stands in a
+    // root of its own.
     std::error_code error;
     const std::string real = std::filesystem::canonical(paths[0], error).string();
     if (S_ISDIR(st.st_mode)) {
@@ -471,10 +470,7 @@ Result<BackupResult> BackupRun::Run() {
   BKFS_TRY(CheckCancelled());
   BKFS_TRY(writer_->Flush());
   BackupResult result;
-  {
-    MutexLock lock(mutex_);
-    result.counts = counts_;
-  }
+  Count([&](const BackupCounts& counts) { result.counts = counts; });
   result.totals = root.totals;
   result.writer = writer_->stats();
   body.name = options_.name;

@@ -11,7 +11,8 @@
 namespace bkfs {
 
 struct BackupOptions {
-  // One directory: its contents are the snapshot's root. Several paths, or files: they keep their full paths.
+  // One directory: its contents are the snapshot's root. Several paths, or files: they keep their
+  // full paths.
   std::vector<std::string> paths;
   std::string name;  // series
   std::string host;
@@ -25,12 +26,12 @@ struct BackupOptions {
 };
 
 struct BackupCounts {
-  uint64_t files = 0;        // everything that is no directory, so far
+  uint64_t files = 0;  // everything that is no directory, so far
   uint64_t directories = 0;
-  uint64_t bytes = 0;        // of regular files
-  uint64_t read_files = 0;   // those that had to be read
+  uint64_t bytes = 0;       // of regular files
+  uint64_t read_files = 0;  // those that had to be read
   uint64_t read_bytes = 0;
-  uint64_t failures = 0;     // source files that could not be read, or changed meanwhile
+  uint64_t failures = 0;  // source files that could not be read, or changed meanwhile
 };
 
 // Told about what happens, from several threads.

@@ -11,11 +11,11 @@ using Visit = std::function<Status(const Difference&)>;
 
 Result<std::vector<Entry>> Entries(TreeSource& trees, const BlobId& dir) {
   std::vector<Entry> out;
-  BKFS_TRY(trees.ForEach(dir, 0,
-                         [&](uint64_t, const DirectoryPtr& leaf, size_t index) -> Result<bool> {
-                           out.push_back(leaf->entry(index));
-                           return true;
-                         }));
+  BKFS_TRY(
+      trees.ForEach(dir, 0, [&](uint64_t, const DirectoryPtr& leaf, size_t index) -> Result<bool> {
+        out.push_back(leaf->entry(index));
+        return true;
+      }));
   return out;
 }
 
@@ -36,12 +36,12 @@ Status VisitAll(TreeSource& trees, char what, const Entry& entry, const std::str
   (what == '+' ? difference.after : difference.before) = entry;
   BKFS_TRY(visit(difference));
   if (!entry.is_directory()) return {};
-  return trees.ForEach(
-      entry.directory, 0, [&](uint64_t, const DirectoryPtr& leaf, size_t i) -> Result<bool> {
-        const Entry below = leaf->entry(i);
-        BKFS_TRY(VisitAll(trees, what, below, path + "/" + below.name, visit));
-        return true;
-      });
+  return trees.ForEach(entry.directory, 0,
+                       [&](uint64_t, const DirectoryPtr& leaf, size_t i) -> Result<bool> {
+                         const Entry below = leaf->entry(i);
+                         BKFS_TRY(VisitAll(trees, what, below, path + "/" + below.name, visit));
+                         return true;
+                       });
 }
 
 Status DiffDirectories(TreeSource& trees, const BlobId& before, const BlobId& after,

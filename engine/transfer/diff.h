@@ -9,9 +9,10 @@
 namespace bkfs {
 
 struct Difference {
-  char what = 'M';    // '+' only in the second, '-' only in the first, 'M' contents or kind differ, 'm' metadata only
-  std::string path;   // from the roots, without a leading '/'
-  Entry before;       // as far as there is one
+  char what = 'M';   // '+' only in the second, '-' only in the first, 'M' contents or kind differ,
+                     // 'm' metadata only
+  std::string path;  // from the roots, without a leading '/'
+  Entry before;      // as far as there is one
   Entry after;
 };
 

@@ -9,16 +9,15 @@ namespace {
 using Visit = std::function<Status(const std::string&, const Entry&)>;
 
 Status Walk(TreeSource& trees, const BlobId& dir, const std::string& path, const Visit& visit) {
-  return trees.ForEach(dir, 0,
-                       [&](uint64_t, const DirectoryPtr& leaf, size_t i) -> Result<bool> {
-                         const Entry entry = leaf->entry(i);
-                         const std::string below = path + entry.name;
-                         BKFS_TRY(visit(below, entry));
-                         if (entry.is_directory()) {
-                           BKFS_TRY(Walk(trees, entry.directory, below + "/", visit));
-                         }
-                         return true;
-                       });
+  return trees.ForEach(dir, 0, [&](uint64_t, const DirectoryPtr& leaf, size_t i) -> Result<bool> {
+    const Entry entry = leaf->entry(i);
+    const std::string below = path + entry.name;
+    BKFS_TRY(visit(below, entry));
+    if (entry.is_directory()) {
+      BKFS_TRY(Walk(trees, entry.directory, below + "/", visit));
+    }
+    return true;
+  });
 }
 }  // namespace
 

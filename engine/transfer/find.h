@@ -9,7 +9,8 @@
 
 namespace bkfs {
 
-// Calls `visit` for every entry below `root`, depth first in name order, with its path (no leading '/').
+// Calls `visit` for every entry below `root`, depth first in name order, with its path (no leading
+// '/').
 Status WalkTree(TreeSource& trees, const Entry& root,
                 const std::function<Status(const std::string& path, const Entry&)>& visit);
 

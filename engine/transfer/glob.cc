@@ -7,7 +7,8 @@ namespace bkfs {
 
 namespace {
 
-// Matches one bracket expression at pattern[at] ('['). Moves `at` behind it; false if it is not closed.
+// Matches one bracket expression at pattern[at] ('['). Moves `at` behind it; false if it is not
+// closed.
 bool BracketMatch(std::string_view pattern, size_t& at, char c, bool& matches) {
   size_t i = at + 1;
   const bool negated = i < pattern.size() && (pattern[i] == '!' || pattern[i] == '^');
@@ -30,7 +31,8 @@ bool BracketMatch(std::string_view pattern, size_t& at, char c, bool& matches) {
 
 }  // namespace
 
-// Iterative with one level of backtracking for '*' and one for '**', so that no pattern takes exponential time.
+// Iterative with one level of backtracking for '*' and one for '**', so that no pattern takes
+// exponential time.
 bool GlobMatch(std::string_view pattern, std::string_view text) {
   constexpr size_t kNone = std::string_view::npos;
   size_t p = 0;
@@ -44,7 +46,7 @@ bool GlobMatch(std::string_view pattern, std::string_view text) {
       if (pattern.substr(p).starts_with("**")) {
         // "**/" also matches no directory at all.
         deep_p = pattern.substr(p).starts_with("**/") && (p == 0 || pattern[p - 1] == '/') ? p + 3
-                                                                                            : p + 2;
+                                                                                           : p + 2;
         deep_t = t;
         p = deep_p;
         star_p = kNone;
@@ -128,9 +130,9 @@ bool ExcludeList::Excludes(std::string_view relative, std::string_view absolute,
   while (absolute.starts_with('/')) absolute.remove_prefix(1);
   for (const auto& pattern : patterns_) {
     if (pattern.directories_only && !is_directory) continue;
-    const bool matches = pattern.anchored ? GlobMatch(pattern.text, relative) ||
-                                                GlobMatch(pattern.text, absolute)
-                                          : GlobMatch(pattern.text, name);
+    const bool matches =
+        pattern.anchored ? GlobMatch(pattern.text, relative) || GlobMatch(pattern.text, absolute)
+                         : GlobMatch(pattern.text, name);
     if (matches) excluded = !pattern.negated;
   }
   return excluded;

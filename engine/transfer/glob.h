@@ -9,13 +9,14 @@
 
 namespace bkfs {
 
-// Shell patterns: '*' and '?' match no '/', '**' matches anything, [abc], [a-z], [!a] as in a shell, '\'
-// takes the next character as it is.
+// Shell patterns: '*' and '?' match no '/', '**' matches anything, [abc], [a-z], [!a] as in a
+// shell, '\' takes the next character as it is.
 bool GlobMatch(std::string_view pattern, std::string_view text);
 
-// Patterns that keep files out of a backup, as in a gitignore file: one without '/' matches a name anywhere; one
-// with '/' matches the path from the root of what is backed up, or the absolute path; a trailing '/' matches
-// directories only; a leading '!' takes back what an earlier pattern excluded. The last pattern that matches decides.
+// Patterns that keep files out of a backup, as in a gitignore file: one without '/' matches a name
+// anywhere; one with '/' matches the path from the root of what is backed up, or the absolute path;
+// a trailing '/' matches directories only; a leading '!' takes back what an earlier pattern
+// excluded. The last pattern that matches decides.
 class ExcludeList {
  public:
   Status Add(std::string_view pattern);

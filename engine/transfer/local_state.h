@@ -10,9 +10,9 @@
 
 namespace bkfs {
 
-// What the last backup of a series looked like, so that unchanged files need not be read. A key that
-// reads directories takes it from the repository; a WriteOnly key from a sealed copy of the tree
-// blobs it wrote itself, kept beside its caches.
+// What the last backup of a series looked like, so that unchanged files need not be read. A key
+// that reads directories takes it from the repository; a WriteOnly key from a sealed copy of the
+// tree blobs it wrote itself, kept beside its caches.
 class PreviousState {
  public:
   // References must outlive it. Sets itself up as the repository's local trees where it keeps any.

@@ -160,8 +160,7 @@ mode_t ModeOfKind(EntryKind kind) {
   return S_IFREG;
 }
 
-Result<Entry> ReadEntry(int dir, const std::string& name, AccountNames& accounts,
-                        struct stat& st) {
+Result<Entry> ReadEntry(int dir, const std::string& name, AccountNames& accounts, struct stat& st) {
   struct statx sx {};
   if (::statx(dir, name.c_str(), AT_SYMLINK_NOFOLLOW, STATX_BASIC_STATS | STATX_BTIME, &sx) != 0 ||
       ::fstatat(dir, name.c_str(), &st, AT_SYMLINK_NOFOLLOW) != 0) {
@@ -215,9 +214,10 @@ bool HasMetadata(int dir, const std::string& name, const Entry& entry, AccountNa
   struct stat st {};
   auto now = ReadEntry(dir, name, accounts, st);
   if (!now.ok()) return false;
-  return now->kind == entry.kind && (entry.kind == EntryKind::kSymlink || now->mode == entry.mode) &&
-         now->uid == entry.uid && now->gid == entry.gid && now->mtime == entry.mtime &&
-         now->xattrs == entry.xattrs && now->target == entry.target && now->rdev == entry.rdev;
+  return now->kind == entry.kind &&
+         (entry.kind == EntryKind::kSymlink || now->mode == entry.mode) && now->uid == entry.uid &&
+         now->gid == entry.gid && now->mtime == entry.mtime && now->xattrs == entry.xattrs &&
+         now->target == entry.target && now->rdev == entry.rdev;
 }
 
 }  // namespace bkfs

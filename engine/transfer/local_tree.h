@@ -23,19 +23,20 @@ class AccountNames {
   std::unordered_map<uint32_t, std::string> groups_ BKFS_GUARDED_BY(mutex_);
 };
 
-// Everything about the file `name` in the open directory `dir` but its contents and its hard links. Does not
-// follow symlinks. `st` gets what stat said. A kind of file that bkfs does not know is kUnsupported.
+// Everything about the file `name` in the open directory `dir` but its contents and its hard links.
+// Does not follow symlinks. `st` gets what stat said. A kind of file that bkfs does not know is
+// kUnsupported.
 Result<Entry> ReadEntry(int dir, const std::string& name, AccountNames& accounts, struct stat& st);
 // The same for a path.
 Result<Entry> ReadEntryAt(const std::string& path, AccountNames& accounts, struct stat& st);
 
-// Gives the file `name` in `dir` the entry's owner, mode, attributes and times (no contents). As another user than
-// root, owners and attributes that only root may set are passed over.
+// Gives the file `name` in `dir` the entry's owner, mode, attributes and times (no contents). As
+// another user than root, owners and attributes that only root may set are passed over.
 Status ApplyEntry(int dir, const std::string& name, const Entry& entry);
 // Whether ApplyEntry would change something; what cannot be read counts as different.
 bool HasMetadata(int dir, const std::string& name, const Entry& entry, AccountNames& accounts);
 
-EntryKind KindOfMode(mode_t mode);   // of a known kind of file only
-mode_t ModeOfKind(EntryKind kind);   // S_IFREG ...
+EntryKind KindOfMode(mode_t mode);  // of a known kind of file only
+mode_t ModeOfKind(EntryKind kind);  // S_IFREG ...
 
 }  // namespace bkfs

@@ -129,8 +129,8 @@ Status RestoreRun::PlaceFile(const Entry& entry, int dir, const std::string& pat
   struct stat st {};
   if (dir >= 0 && ::fstatat(dir, entry.name.c_str(), &st, AT_SYMLINK_NOFOLLOW) == 0 &&
       S_ISREG(st.st_mode) && static_cast<uint64_t>(st.st_size) == entry.size) {
-    bool same = Timestamp{st.st_mtim.tv_sec, static_cast<uint32_t>(st.st_mtim.tv_nsec)} ==
-                entry.mtime;
+    bool same =
+        Timestamp{st.st_mtim.tv_sec, static_cast<uint32_t>(st.st_mtim.tv_nsec)} == entry.mtime;
     if (options_.verify) {
       BKFS_ASSIGN(same, SameContents(reader, dir, entry.name));
     }
@@ -145,8 +145,8 @@ Status RestoreRun::PlaceFile(const Entry& entry, int dir, const std::string& pat
   observer_.Changed(path, "write");
   if (!options_.dry_run) {
     const std::string temporary = TemporaryName();
-    UniqueFd fd(::openat(dir, temporary.c_str(),
-                         O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
+    UniqueFd fd(
+        ::openat(dir, temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600));
     if (!fd.valid()) return Status::FromErrno(errno, "create");
     Status status = WriteContents(reader, fd.get(), "contents");
     if (status.ok() && options_.verify) {
@@ -241,8 +241,8 @@ Status RestoreRun::EnterDirectory(const Entry& entry, const SharedFd& fd, const 
       return {};
     }
   }
-  auto below = std::make_shared<UniqueFd>(::openat(
-      fd->get(), entry.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  auto below = std::make_shared<UniqueFd>(
+      ::openat(fd->get(), entry.name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!below->valid()) {
     Report(path, Status::FromErrno(errno, "open"));
     return {};

@@ -11,18 +11,18 @@ namespace bkfs {
 struct RestoreOptions {
   bool remove_others = false;  // --delete: what is in DEST and not in the snapshot goes
   bool dry_run = false;
-  bool verify = false;         // compare contents, also of files that look the same
+  bool verify = false;  // compare contents, also of files that look the same
   size_t threads = 2;
 };
 
 struct RestoreCounts {
-  uint64_t files = 0;        // entries looked at that are no directories
-  uint64_t written = 0;      // files and the like that were made or replaced
-  uint64_t kept = 0;         // there already, with equal size and time (or contents)
+  uint64_t files = 0;    // entries looked at that are no directories
+  uint64_t written = 0;  // files and the like that were made or replaced
+  uint64_t kept = 0;     // there already, with equal size and time (or contents)
   uint64_t removed = 0;
-  uint64_t bytes = 0;        // written
+  uint64_t bytes = 0;  // written
   uint64_t failures = 0;
-  uint64_t damaged = 0;      // of the failures, those that are damage of the repository
+  uint64_t damaged = 0;  // of the failures, those that are damage of the repository
 };
 
 // Told about what happens, from several threads.
@@ -37,10 +37,10 @@ class RestoreObserver {
   virtual bool Cancelled() = 0;
 };
 
-// Restores `source` (a directory: its contents; anything else: itself) into the directory `destination`, which is made if
-// missing. Nothing is followed out of it: symlinks found there are never gone through. A file is
-// written beside its place and renamed, so that no half file ever has the right name.
-// kInvalid when the destination is no directory; kInterrupted when cancelled.
+// Restores `source` (a directory: its contents; anything else: itself) into the directory
+// `destination`, which is made if missing. Nothing is followed out of it: symlinks found there are
+// never gone through. A file is written beside its place and renamed, so that no half file ever has
+// the right name. kInvalid when the destination is no directory; kInterrupted when cancelled.
 Result<RestoreCounts> RunRestore(Repository& repo, const Entry& source,
                                  const std::string& destination, const RestoreOptions& options,
                                  RestoreObserver& observer);

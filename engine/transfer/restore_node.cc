@@ -33,8 +33,7 @@ Result<UniqueFd> OpenBelow(int root, const std::string& relative) {
 Status RemoveBelow(int dir, const std::string& name) {
   if (::unlinkat(dir, name.c_str(), 0) == 0 || errno == ENOENT) return {};
   if (errno != EISDIR && errno != EPERM) return Status::FromErrno(errno, "remove " + name);
-  UniqueFd below(
-      ::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
+  UniqueFd below(::openat(dir, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC));
   if (!below.valid()) return Status::FromErrno(errno, "remove " + name);
   DIR* listing = ::fdopendir(::fcntl(below.get(), F_DUPFD_CLOEXEC, 0));
   if (!listing) return Status::FromErrno(errno, "remove " + name);

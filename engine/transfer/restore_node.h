@@ -11,7 +11,8 @@ namespace bkfs {
 
 // The parts of a restore that concern one name in an open directory. No symlink is ever followed.
 
-// Opens the directory at `relative` below `root`, going through no symlink. kIo if somebody put one there.
+// Opens the directory at `relative` below `root`, going through no symlink. kIo if somebody put one
+// there.
 Result<UniqueFd> OpenBelow(int root, const std::string& relative);
 // Removes the file or tree `name`. OK if it is not there.
 Status RemoveBelow(int dir, const std::string& name);

@@ -18,22 +18,14 @@ Timestamp TimeOf(const timespec& spec) {
 
 Result<EntryKind> KindOf(mode_t mode) {
   switch (mode & S_IFMT) {
-    case S_IFREG:
-      return EntryKind::kFile;
-    case S_IFDIR:
-      return EntryKind::kDirectory;
-    case S_IFLNK:
-      return EntryKind::kSymlink;
-    case S_IFIFO:
-      return EntryKind::kFifo;
-    case S_IFSOCK:
-      return EntryKind::kSocket;
-    case S_IFCHR:
-      return EntryKind::kCharDevice;
-    case S_IFBLK:
-      return EntryKind::kBlockDevice;
-    default:
-      return Status(Code::kInvalid, "no such kind of file");
+    case S_IFREG: return EntryKind::kFile;
+    case S_IFDIR: return EntryKind::kDirectory;
+    case S_IFLNK: return EntryKind::kSymlink;
+    case S_IFIFO: return EntryKind::kFifo;
+    case S_IFSOCK: return EntryKind::kSocket;
+    case S_IFCHR: return EntryKind::kCharDevice;
+    case S_IFBLK: return EntryKind::kBlockDevice;
+    default: return Status(Code::kInvalid, "no such kind of file");
   }
 }
 

@@ -35,32 +35,22 @@ LogLevel LevelOf(Code code) {
     case Code::kNoSpace:
     case Code::kQuota:
     case Code::kUnavailable:
-    case Code::kWrongKey:
-      return LogLevel::kError;
-    case Code::kDenied:
-      return LogLevel::kInfo;
-    default:
-      return LogLevel::kDebug;
+    case Code::kWrongKey: return LogLevel::kError;
+    case Code::kDenied: return LogLevel::kInfo;
+    default: return LogLevel::kDebug;
   }
 }
 }  // namespace
 
 mode_t TypeOf(EntryKind kind) {
   switch (kind) {
-    case EntryKind::kFile:
-      return S_IFREG;
-    case EntryKind::kDirectory:
-      return S_IFDIR;
-    case EntryKind::kSymlink:
-      return S_IFLNK;
-    case EntryKind::kFifo:
-      return S_IFIFO;
-    case EntryKind::kSocket:
-      return S_IFSOCK;
-    case EntryKind::kCharDevice:
-      return S_IFCHR;
-    case EntryKind::kBlockDevice:
-      return S_IFBLK;
+    case EntryKind::kFile: return S_IFREG;
+    case EntryKind::kDirectory: return S_IFDIR;
+    case EntryKind::kSymlink: return S_IFLNK;
+    case EntryKind::kFifo: return S_IFIFO;
+    case EntryKind::kSocket: return S_IFSOCK;
+    case EntryKind::kCharDevice: return S_IFCHR;
+    case EntryKind::kBlockDevice: return S_IFBLK;
   }
   return S_IFREG;
 }

@@ -36,7 +36,8 @@ class DamageTest : public ::testing::Test {
     EXPECT_EQ(segments_.size(), 2U);
   }
 
-  // Reads everything with a fresh cache: right bytes or an error, never wrong bytes. Returns how many failed.
+  // Reads everything with a fresh cache: right bytes or an error, never wrong bytes. Returns how
+  // many failed.
   size_t CountFailures() {
     auto repo = test_.Open(test_.CloneMaster(), test_.folder() + "/c" + std::to_string(++round_));
     EXPECT_TRUE(IsOk(repo));

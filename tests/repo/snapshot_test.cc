@@ -43,9 +43,9 @@ class SnapshotTest : public ::testing::Test {
     revocation.key = key;
     revocation.time_ns = 1;
     revocation.accepted = *master->snapshots().RecordsOf(key);
-    ASSERT_TRUE(IsOk(store_.PutOne(
-        KeyDirectory::RevocationName(key),
-        EncodeRevocation(revocation, test_.master().repo, test_.master().signing))));
+    ASSERT_TRUE(IsOk(
+        store_.PutOne(KeyDirectory::RevocationName(key),
+                      EncodeRevocation(revocation, test_.master().repo, test_.master().signing))));
   }
 
   MemoryBackend store_;
@@ -181,8 +181,8 @@ TEST_F(SnapshotTest, ForeignKeysAndNewerFormatsAreRefused) {
 }
 
 TEST_F(SnapshotTest, ARepositoryIsNotMadeTwice) {
-  auto again = CreateRepository(store_, {}, test_.clock(),
-                                [](const KeyMaterial&) { return Status(); });
+  auto again =
+      CreateRepository(store_, {}, test_.clock(), [](const KeyMaterial&) { return Status(); });
   EXPECT_EQ(again.code(), Code::kExists);
 }
 

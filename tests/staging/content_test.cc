@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // Contents of one file against a plain byte string: random operations, the seed printed.
+#include "engine/staging/content.h"
+
 #include <gtest/gtest.h>
 
 #include <random>
 
-#include "engine/staging/content.h"
 #include "tests/support/test_repository.h"
 
 namespace bkfs {
@@ -45,8 +46,8 @@ class ContentTest : public ::testing::Test {
   std::vector<Extent> StreamOf(const Bytes& data, size_t step) {
     auto content = Make();
     for (size_t at = 0; at < data.size(); at += step) {
-      EXPECT_TRUE(IsOk(content->Write(
-          at, ByteView(data).subspan(at, std::min(step, data.size() - at)))));
+      EXPECT_TRUE(
+          IsOk(content->Write(at, ByteView(data).subspan(at, std::min(step, data.size() - at)))));
     }
     return Settled(*content);
   }
@@ -130,9 +131,7 @@ TEST_F(ContentTest, RandomOperationsMatchAByteString) {
           for (size_t i = offset; i < std::min(offset + length, model.size()); ++i) model[i] = 0;
           break;
         }
-        case 6:
-          Settled(*content);
-          break;
+        case 6: Settled(*content); break;
         case 7: {  // closed and opened again
           const auto extents = Settled(*content);
           content = Make(extents, model.size());

@@ -72,7 +72,8 @@ TEST(StagingCrash, Kill9LosesNothingThatWasClosed) {
     }
     ::close(pipes[1]);
     random = random * 6364136223846793005ULL + 1442695040888963407ULL;
-    // Moments are spread over the files written, not over time, so that a slow machine tests as much.
+    // Moments are spread over the files written, not over time, so that a slow machine tests as
+    // much.
     const int stop_at = static_cast<int>((random >> 33) % kFiles);
     int i = -1;
     while (i < stop_at && ::read(pipes[0], &i, sizeof i) == sizeof i) {

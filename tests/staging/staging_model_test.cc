@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Random operations on a staging tree against a simple model, with commits, restarts and lost caches in
-// between. The seed is printed with a failure.
+// Random operations on a staging tree against a simple model, with commits, restarts and lost
+// caches in between. The seed is printed with a failure.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -164,8 +164,8 @@ void StagingModelTest::Step(std::mt19937_64& random) {
       const std::string dir = model_.AnyDir(random);
       const std::string to = model_.AnyDir(random) + "/m" + std::to_string(random() % 12);
       if (dir.empty() || model_.dirs.contains(to) || (to + "/").starts_with(dir + "/")) break;
-      ASSERT_TRUE(IsOk(
-          staging.Rename(Resolve(Parent(dir)), Name(dir), Resolve(Parent(to)), Name(to), 0)));
+      ASSERT_TRUE(
+          IsOk(staging.Rename(Resolve(Parent(dir)), Name(dir), Resolve(Parent(to)), Name(to), 0)));
       Model moved;
       auto move = [&](const std::string& path) {
         return path == dir || path.starts_with(dir + "/") ? to + path.substr(dir.size()) : path;
@@ -223,9 +223,7 @@ TEST_P(StagingModelTest, RandomOperations) {
         staged_.Close();
         staged_.OpenMaster();
         break;
-      case 1:
-        ASSERT_NO_FATAL_FAILURE(CheckSnapshot());
-        break;
+      case 1: ASSERT_NO_FATAL_FAILURE(CheckSnapshot()); break;
       case 2:  // committed and restarted: the tree is looked into piece by piece
         ASSERT_NO_FATAL_FAILURE(CheckSnapshot());
         staged_.Close();

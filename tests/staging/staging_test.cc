@@ -29,7 +29,8 @@ class StagingTest : public ::testing::Test {
 
 TEST_F(StagingTest, WhatIsCopiedInIsInTheSnapshot) {
   const NodeId root = staged_.Series("home");
-  const NodeId dir = staging().Create(root, "dir", {.kind = EntryKind::kDirectory, .mode = 0750})->id;
+  const NodeId dir =
+      staging().Create(root, "dir", {.kind = EntryKind::kDirectory, .mode = 0750})->id;
   const Bytes big = PseudoRandom(3'000'000, 1);
   staged_.WriteFile(root, "a", AsBytes("hello"));
   staged_.WriteFile(dir, "big", big);
@@ -60,7 +61,8 @@ TEST_F(StagingTest, NothingChangedMeansNoNewSnapshot) {
 
 TEST_F(StagingTest, ASeriesGoesOnFromItsSnapshotAfterARestart) {
   NodeId root = staged_.Series("home");
-  const NodeId dir = staging().Create(root, "dir", {.kind = EntryKind::kDirectory, .mode = 0755})->id;
+  const NodeId dir =
+      staging().Create(root, "dir", {.kind = EntryKind::kDirectory, .mode = 0755})->id;
   staged_.WriteFile(dir, "kept", AsBytes("kept"));
   staged_.WriteFile(dir, "changed", AsBytes("old"));
   const SnapshotId first = Commit("home");
@@ -188,8 +190,8 @@ TEST_F(StagingTest, ReadDirShowsEveryEntryOnceWhileOthersComeAndGo) {
   for (bool more = true; more; ++round) {
     more = false;
     int taken = 0;
-    ASSERT_TRUE(IsOk(staging().ReadDir(
-        root, cursor, [&](uint64_t next, std::string_view name, const NodeAttr&) {
+    ASSERT_TRUE(IsOk(
+        staging().ReadDir(root, cursor, [&](uint64_t next, std::string_view name, const NodeAttr&) {
           if (taken == 100) {
             more = true;
             return false;

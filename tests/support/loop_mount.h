@@ -20,8 +20,8 @@ inline int Shell(const std::string& command) {
   return std::system(command.c_str());  // NOLINT(concurrency-mt-unsafe,cert-env33-c)
 }
 
-// A small filesystem of its own in a file, mounted while this object lives: for disks that are full,
-// read-only, or lose their power. Needs root.
+// A small filesystem of its own in a file, mounted while this object lives: for disks that are
+// full, read-only, or lose their power. Needs root.
 class LoopMount {
  public:
   // `mkfs`: the command and its options, e.g. "mkfs.ext4 -q -F"; `size` as truncate(1) takes it.
@@ -42,8 +42,8 @@ class LoopMount {
 
   // Loses what was not synced, and mounts what is left. No file may be open on it.
   bool CutPower() {
-    mounted_ = Shell("xfs_io -x -c shutdown " + path_) == 0 && ::umount2(path_.c_str(), 0) == 0 &&
-               Mount();
+    mounted_ =
+        Shell("xfs_io -x -c shutdown " + path_) == 0 && ::umount2(path_.c_str(), 0) == 0 && Mount();
     return mounted_;
   }
 

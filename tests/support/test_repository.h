@@ -25,7 +25,8 @@ template <typename T>
   return IsOk(result.status());
 }
 
-// Passes everything to a store that outlives it: a Repository owns its Backend, a test keeps the objects.
+// Passes everything to a store that outlives it: a Repository owns its Backend, a test keeps the
+// objects.
 class BorrowedBackend final : public Backend {
  public:
   explicit BorrowedBackend(Backend& inner) : inner_(inner) {}
@@ -54,7 +55,8 @@ class TestRepository {
  public:
   explicit TestRepository(Backend& store, const CreateOptions& options = {}) : store_(store) {
     BKFS_CHECK(InitCrypto().ok());
-    auto master = CreateRepository(store, options, clock_, [](const KeyMaterial&) { return Status(); });
+    auto master =
+        CreateRepository(store, options, clock_, [](const KeyMaterial&) { return Status(); });
     BKFS_CHECK(master.ok());
     master_ = std::move(master).value();
   }

@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/bkfs/cli.h"
 
-#include <boost/program_options.hpp>
-
 #include <algorithm>
+#include <boost/program_options.hpp>
 #include <iostream>
 
 #include "tools/bkfs/output.h"
@@ -64,11 +63,12 @@ void PrintHelp(const std::vector<Command>& commands) {
     call.resize(std::max<size_t>(call.size(), 34), ' ');
     std::cout << "  " << call << " " << command.summary << "\n";
   }
-  std::cout << "\n'bkfs COMMAND --help' shows a command's options. SNAP is an id, the beginning of one,\n"
-               "a series' name (its latest snapshot) or name@time.\n"
-               "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 done but some source files\n"
-               "could not be read, 10 no repository there, 12 key does not fit, 13 damage found,\n"
-               "130 interrupted.\n";
+  std::cout
+      << "\n'bkfs COMMAND --help' shows a command's options. SNAP is an id, the beginning of one,\n"
+         "a series' name (its latest snapshot) or name@time.\n"
+         "Exit codes: 0 done, 1 failed, 2 usage or configuration, 3 done but some source files\n"
+         "could not be read, 10 no repository there, 12 key does not fit, 13 damage found,\n"
+         "130 interrupted.\n";
 }
 
 Result<Arguments> ParseArguments(const Command& command, const std::vector<std::string>& words) {
@@ -80,12 +80,12 @@ Result<Arguments> ParseArguments(const Command& command, const std::vector<std::
   rest.add("positional", -1);
   Arguments out;
   try {
-    const auto parsed = po::command_line_parser(words)
-                            .options(all)
-                            .positional(rest)
-                            .style(po::command_line_style::unix_style &
-                                   ~po::command_line_style::allow_guessing)
-                            .run();
+    const auto parsed =
+        po::command_line_parser(words)
+            .options(all)
+            .positional(rest)
+            .style(po::command_line_style::unix_style & ~po::command_line_style::allow_guessing)
+            .run();
     po::variables_map values;
     po::store(parsed, values);
     for (const auto& [name, value] : values) {
@@ -186,7 +186,8 @@ Result<int> RunProgram(const std::vector<std::string>& arguments, const Environm
   if (words[0] == "--version") words[0] = "version";
   const Command* command = TakeCommand(commands, words);
   if (!command) {
-    return Status(Code::kInvalid, "there is no command '" + words[0] + "' ('bkfs help' lists them)");
+    return Status(Code::kInvalid,
+                  "there is no command '" + words[0] + "' ('bkfs help' lists them)");
   }
   Context context;
   BKFS_ASSIGN(context.args, ParseArguments(*command, words));

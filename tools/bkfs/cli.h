@@ -44,17 +44,17 @@ struct Context {
 };
 
 struct OptionSpec {
-  std::string name;        // "name" or "name,n"
-  std::string value;       // placeholder, "" for a flag
+  std::string name;   // "name" or "name,n"
+  std::string value;  // placeholder, "" for a flag
   std::string help;
 };
 
 struct Command {
-  std::string name;        // "key list" has a space
-  std::string arguments;   // "SNAP[:PATH] DEST"
+  std::string name;       // "key list" has a space
+  std::string arguments;  // "SNAP[:PATH] DEST"
   std::string summary;
   std::vector<OptionSpec> options;
-  size_t least = 0;        // positional arguments
+  size_t least = 0;  // positional arguments
   size_t most = 0;
   std::function<Result<int>(Context&)> run;
 };

@@ -114,7 +114,9 @@ Result<int> Backup(Context& context) {
 
 std::vector<Command> BackupCommands() {
   return {
-      {"backup", "PATH...", "makes a snapshot of files, without a mount",
+      {"backup",
+       "PATH...",
+       "makes a snapshot of files, without a mount",
        {{"name,n", "NAME", "series the snapshot belongs to"},
         {"exclude,e", "GLOB", "leave out what matches (as in a gitignore file)"},
         {"exclude-file", "FILE", "a file of such patterns"},
@@ -122,7 +124,9 @@ std::vector<Command> BackupCommands() {
         {"tag", "TEXT", "a word to find the snapshot by"},
         {"host", "NAME", "instead of this machine's name"},
         {"dedup", "own|trusted|all", "whose stored data may be relied upon (own)"}},
-       0, 100000, Backup},
+       0,
+       100000,
+       Backup},
   };
 }
 

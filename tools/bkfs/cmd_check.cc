@@ -14,10 +14,10 @@ namespace {
 using nlohmann::json;
 
 json ReportJson(const CheckReport& report) {
-  json out{{"damaged", report.damaged()},   {"packs", report.packs},
+  json out{{"damaged", report.damaged()},     {"packs", report.packs},
            {"pack_bytes", report.pack_bytes}, {"segments", report.segments},
-           {"snapshots", report.snapshots}, {"trees", report.trees},
-           {"blobs", report.blobs},         {"read_bytes", report.read_bytes}};
+           {"snapshots", report.snapshots},   {"trees", report.trees},
+           {"blobs", report.blobs},           {"read_bytes", report.read_bytes}};
   out["objects"] = json::array();
   for (const auto& problem : report.objects) {
     out["objects"].push_back({{"object", problem.object}, {"problem", problem.why.message()}});
@@ -40,9 +40,9 @@ Result<int> Check(Context& context) {
   Result<CheckReport> report = [&] {
     ProgressLine line(*context.clock, context.quiet || context.json);
     return CheckRepository(*repo, options, [&](std::string_view stage, uint64_t done, uint64_t of) {
-      line.Update("checking " + std::string(stage) + " " + std::to_string(done) + "/" +
-                      std::to_string(of),
-                  done, 0);
+      line.Update(
+          "checking " + std::string(stage) + " " + std::to_string(done) + "/" + std::to_string(of),
+          done, 0);
     });
   }();
   if (!report.ok()) return report.status();
@@ -59,8 +59,8 @@ Result<int> Check(Context& context) {
                 << file.why.message() << "\n";
     }
     std::cout << report->snapshots << " snapshots, " << report->packs << " packs ("
-              << HumanSize(report->pack_bytes) << "), " << report->segments << " index segments: "
-              << (report->damaged() ? "DAMAGED" : "no damage found") << "\n";
+              << HumanSize(report->pack_bytes) << "), " << report->segments
+              << " index segments: " << (report->damaged() ? "DAMAGED" : "no damage found") << "\n";
     if (!options.read_data && !report->damaged()) {
       std::cout << "contents were not read (--read-data does)\n";
     }
@@ -72,8 +72,13 @@ Result<int> Check(Context& context) {
 
 std::vector<Command> CheckCommands() {
   return {
-      {"check", "", "checks the repository",
-       {{"read-data", "", "read, decrypt and hash every byte"}}, 0, 0, Check},
+      {"check",
+       "",
+       "checks the repository",
+       {{"read-data", "", "read, decrypt and hash every byte"}},
+       0,
+       0,
+       Check},
   };
 }
 

@@ -95,7 +95,8 @@ Result<KeyMaterial> LoadMaster(const Context& context) {
 
 Result<int> Derive(Context& context) {
   const std::string out = context.args.Get("output");
-  if (out.empty()) return Status(Code::kInvalid, "which file is the key to be written to? (-O FILE)");
+  if (out.empty())
+    return Status(Code::kInvalid, "which file is the key to be written to? (-O FILE)");
   if (!context.args.Has("type")) return Status(Code::kInvalid, "which type? (-t TYPE)");
   BKFS_ASSIGN(KeyType type, ParseKeyType(context.args.Get("type")));
   if (type == KeyType::kMaster) return Status(Code::kInvalid, "a master key cannot be derived");
@@ -129,8 +130,8 @@ Result<int> Derive(Context& context) {
 }
 
 Result<int> KeyShow(Context& context) {
-  const std::string file = context.args.positional().empty() ? context.config.key_file
-                                                             : context.args.positional()[0];
+  const std::string file =
+      context.args.positional().empty() ? context.config.key_file : context.args.positional()[0];
   BKFS_ASSIGN(KeyMaterial key, LoadKeyfile(file, context.config.passphrase_file, *context.log));
   if (context.json) {
     std::cout << json{{"key", key.id().hex()},
@@ -142,7 +143,8 @@ Result<int> KeyShow(Context& context) {
     return int{kExitDone};
   }
   std::cout << "key:        " << key.id().hex() << "\ntype:       " << KeyTypeName(key.type)
-            << "\nlabel:      " << Printable(key.label) << "\nrepository: " << key.repo.hex() << "\n";
+            << "\nlabel:      " << Printable(key.label) << "\nrepository: " << key.repo.hex()
+            << "\n";
   return int{kExitDone};
 }
 
@@ -156,8 +158,11 @@ Result<int> KeyList(Context& context) {
     const std::string state = signer.revoked() ? "revoked" : "good";
     table.Row({signer.id.hex(), std::string(KeyTypeName(signer.type)), made, state,
                Printable(signer.label)});
-    json item{{"key", signer.id.hex()}, {"type", KeyTypeName(signer.type)}, {"made", made},
-              {"state", state},         {"label", Utf8(signer.label)}};
+    json item{{"key", signer.id.hex()},
+              {"type", KeyTypeName(signer.type)},
+              {"made", made},
+              {"state", state},
+              {"label", Utf8(signer.label)}};
     if (signer.revoked()) item["revoked"] = FormatRfc3339(signer.revocation->time_ns);
     list.push_back(std::move(item));
   }
@@ -187,9 +192,9 @@ Result<int> KeyRevoke(Context& context) {
   revocation.key = hits[0].id;
   revocation.time_ns = context.clock->WallNanos();
   BKFS_ASSIGN(revocation.accepted, repo->snapshots().RecordsOf(hits[0].id));
-  BKFS_TRY(repo->store().PutOne(
-      KeyDirectory::RevocationName(hits[0].id),
-      EncodeRevocation(revocation, repo->header().repo, repo->key().signing)));
+  BKFS_TRY(
+      repo->store().PutOne(KeyDirectory::RevocationName(hits[0].id),
+                           EncodeRevocation(revocation, repo->header().repo, repo->key().signing)));
   std::cout << "key " << hits[0].id.hex() << " is revoked; its " << revocation.accepted.size()
             << " snapshots stay readable, later ones are refused\n";
   return int{kExitDone};
@@ -199,19 +204,33 @@ Result<int> KeyRevoke(Context& context) {
 
 std::vector<Command> KeyCommands() {
   return {
-      {"init", "", "makes a repository and its master key",
+      {"init",
+       "",
+       "makes a repository and its master key",
        {{"pad", "", "pad frames, so that their lengths tell less"},
         {"chunk-size", "SIZE", "average piece of a file (64K)"}},
-       0, 0, Init},
-      {"derive", "", "makes a keyfile with fewer rights from the master key",
+       0,
+       0,
+       Init},
+      {"derive",
+       "",
+       "makes a keyfile with fewer rights from the master key",
        {{"type,t", "TYPE", "ReadWrite, ReadOnly, WriteOnly, LogOnly or Maintain"},
         {"output,O", "FILE", "the new keyfile"},
         {"label,l", "TEXT", "what the key is for"},
         {"master-passphrase-file", "FILE", "passphrase of the master key (else asked for)"}},
-       0, 0, Derive},
+       0,
+       0,
+       Derive},
       {"key list", "", "lists the repository's keys", {}, 0, 0, KeyList},
       {"key show", "[FILE]", "tells what a keyfile is", {}, 0, 1, KeyShow},
-      {"key revoke", "KEY", "ends a key's rights (by id or label; master key)", {}, 1, 1, KeyRevoke},
+      {"key revoke",
+       "KEY",
+       "ends a key's rights (by id or label; master key)",
+       {},
+       1,
+       1,
+       KeyRevoke},
   };
 }
 

@@ -65,13 +65,13 @@ Result<int> Ls(Context& context) {
   } else if (context.args.Has("recursive")) {
     BKFS_TRY(WalkTree(repo->trees(), found.entry, show));
   } else {
-    BKFS_TRY(repo->trees().ForEach(
-        found.entry.directory, 0,
-        [&](uint64_t, const DirectoryPtr& leaf, size_t i) -> Result<bool> {
-          const Entry entry = leaf->entry(i);
-          BKFS_TRY(show(entry.name, entry));
-          return true;
-        }));
+    BKFS_TRY(
+        repo->trees().ForEach(found.entry.directory, 0,
+                              [&](uint64_t, const DirectoryPtr& leaf, size_t i) -> Result<bool> {
+                                const Entry entry = leaf->entry(i);
+                                BKFS_TRY(show(entry.name, entry));
+                                return true;
+                              }));
   }
   if (context.json) std::cout << list.dump() << "\n";
   return int{kExitDone};
@@ -119,23 +119,21 @@ Result<int> Diff(Context& context) {
     return Status(Code::kInvalid, "diff compares directories");
   }
   json out = json::array();
-  BKFS_TRY(DiffTrees(repo->trees(), before.entry, after.entry,
-                     [&](const Difference& difference) -> Status {
-                       const Entry& entry =
-                           difference.what == '-' ? difference.before : difference.after;
-                       const std::string slash = entry.is_directory() ? "/" : "";
-                       if (context.json) {
-                         out.push_back({{"change", std::string(1, difference.what)},
-                                        {"path", Utf8(difference.path)},
-                                        {"kind", KindWord(entry.kind)},
-                                        {"size_before", difference.before.size},
-                                        {"size_after", difference.after.size}});
-                       } else {
-                         std::cout << difference.what << " " << Printable(difference.path) << slash
-                                   << "\n";
-                       }
-                       return {};
-                     }));
+  BKFS_TRY(DiffTrees(
+      repo->trees(), before.entry, after.entry, [&](const Difference& difference) -> Status {
+        const Entry& entry = difference.what == '-' ? difference.before : difference.after;
+        const std::string slash = entry.is_directory() ? "/" : "";
+        if (context.json) {
+          out.push_back({{"change", std::string(1, difference.what)},
+                         {"path", Utf8(difference.path)},
+                         {"kind", KindWord(entry.kind)},
+                         {"size_before", difference.before.size},
+                         {"size_after", difference.after.size}});
+        } else {
+          std::cout << difference.what << " " << Printable(difference.path) << slash << "\n";
+        }
+        return {};
+      }));
   if (context.json) std::cout << out.dump() << "\n";
   return int{kExitDone};
 }
@@ -144,12 +142,27 @@ Result<int> Diff(Context& context) {
 
 std::vector<Command> LookCommands() {
   return {
-      {"ls", "SNAP[:PATH]", "lists a directory of a snapshot",
-       {{"recursive,r", "", "everything below it"}}, 1, 1, Ls},
-      {"find", "PATTERN", "finds files in all snapshots by name (glob)",
+      {"ls",
+       "SNAP[:PATH]",
+       "lists a directory of a snapshot",
+       {{"recursive,r", "", "everything below it"}},
+       1,
+       1,
+       Ls},
+      {"find",
+       "PATTERN",
+       "finds files in all snapshots by name (glob)",
        {{"snapshot,s", "SNAP", "in this snapshot only"}, {"name,n", "NAME", "in this series only"}},
-       1, 1, Find},
-      {"diff", "A B", "shows what differs: + added, - removed, M contents, m metadata", {}, 2, 2, Diff},
+       1,
+       1,
+       Find},
+      {"diff",
+       "A B",
+       "shows what differs: + added, - removed, M contents, m metadata",
+       {},
+       2,
+       2,
+       Diff},
   };
 }
 

@@ -52,8 +52,8 @@ Result<int> Umount(Context& context) {
   const timespec pause{0, 20'000'000};
   while (::kill(mount.pid, 0) == 0 || errno == EPERM) {
     if (Interrupted()) {
-      return Status(Code::kInterrupted,
-                    "interrupted; process " + std::to_string(mount.pid) + " still stores what is left");
+      return Status(Code::kInterrupted, "interrupted; process " + std::to_string(mount.pid) +
+                                            " still stores what is left");
     }
     ::nanosleep(&pause, nullptr);
   }
@@ -64,7 +64,13 @@ Result<int> Umount(Context& context) {
 
 std::vector<Command> MountCommands() {
   return {
-      {"commit", "DIR", "makes a snapshot of a series in a mount's /incoming now", {}, 1, 1, Commit},
+      {"commit",
+       "DIR",
+       "makes a snapshot of a series in a mount's /incoming now",
+       {},
+       1,
+       1,
+       Commit},
       {"umount", "DIR", "unmounts, and returns when everything is stored", {}, 1, 1, Umount},
   };
 }

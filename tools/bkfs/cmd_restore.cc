@@ -64,8 +64,7 @@ Result<int> Restore(Context& context) {
   const std::string& destination = context.args.positional()[1];
   struct stat st {};
   if (::stat(destination.c_str(), &st) == 0 && !S_ISDIR(st.st_mode)) {
-    return Status(Code::kInvalid,
-                  destination + " is not a directory: name one to restore into");
+    return Status(Code::kInvalid, destination + " is not a directory: name one to restore into");
   }
   auto [name, path] = SplitSnapshotPath(context.args.positional()[0]);
   if (context.args.Has("path")) path = context.args.Get("path");
@@ -87,10 +86,10 @@ Result<int> Restore(Context& context) {
   }();
   if (!counts.ok()) return counts.status();
   if (context.json) {
-    std::cout << json{{"files", counts->files},       {"written", counts->written},
-                      {"kept", counts->kept},         {"removed", counts->removed},
-                      {"bytes", counts->bytes},       {"failures", counts->failures},
-                      {"damaged", counts->damaged},   {"dry_run", options.dry_run}}
+    std::cout << json{{"files", counts->files},     {"written", counts->written},
+                      {"kept", counts->kept},       {"removed", counts->removed},
+                      {"bytes", counts->bytes},     {"failures", counts->failures},
+                      {"damaged", counts->damaged}, {"dry_run", options.dry_run}}
                      .dump()
               << "\n";
   } else if (!context.quiet) {
@@ -153,12 +152,16 @@ Result<int> Fetch(Context& context) {
 
 std::vector<Command> RestoreCommands() {
   return {
-      {"restore", "SNAP[:PATH] DEST", "restores a snapshot, or a part of it, into a directory",
+      {"restore",
+       "SNAP[:PATH] DEST",
+       "restores a snapshot, or a part of it, into a directory",
        {{"path,p", "PATH", "this part of the snapshot"},
         {"delete", "", "remove what is in DEST and not in the snapshot"},
         {"dry-run", "", "only say what would be done"},
         {"verify", "", "compare contents, also of files that look the same"}},
-       2, 2, Restore},
+       2,
+       2,
+       Restore},
       {"fetch", "SNAP PATH DEST|-", "gets one file", {}, 3, 3, Fetch},
   };
 }

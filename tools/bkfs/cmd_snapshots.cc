@@ -84,8 +84,8 @@ Result<int> Stats(Context& context) {
            {"pack_bytes", pack_bytes},
            {"other_bytes", other_bytes}};
   Table table;
-  table.Row({"stored:", HumanSize(pack_bytes + other_bytes) + " in " + std::to_string(packs) +
-                            " packs"});
+  table.Row(
+      {"stored:", HumanSize(pack_bytes + other_bytes) + " in " + std::to_string(packs) + " packs"});
   if (repo->has_index()) {
     BKFS_ASSIGN(auto index, repo->index().GetStats());
     out["blobs"] = index.blobs;
@@ -102,7 +102,8 @@ Result<int> Stats(Context& context) {
     }
     out["snapshots"] = list.snapshots.size();
     out["snapshot_bytes"] = bytes;
-    table.Row({"snapshots:", std::to_string(list.snapshots.size()) + " holding " + HumanSize(bytes)});
+    table.Row(
+        {"snapshots:", std::to_string(list.snapshots.size()) + " holding " + HumanSize(bytes)});
     if (pack_bytes > 0) {
       char ratio[32];
       std::snprintf(ratio, sizeof ratio, "%.1f",
@@ -133,7 +134,12 @@ Result<int> Version(Context& context) {
 
 std::vector<Command> SnapshotCommands() {
   return {
-      {"snapshots", "", "lists the snapshots", {{"name,n", "NAME", "of this series only"}}, 0, 0,
+      {"snapshots",
+       "",
+       "lists the snapshots",
+       {{"name,n", "NAME", "of this series only"}},
+       0,
+       0,
        Snapshots},
       {"stats", "", "tells how much is stored", {}, 0, 0, Stats},
       {"version", "", "tells the program's version", {}, 0, 0, Version},

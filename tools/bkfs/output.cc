@@ -54,7 +54,8 @@ std::string Printable(std::string_view name) {
   while (!name.empty()) {
     const size_t length = SequenceLength(name);
     const auto c = static_cast<uint8_t>(name[0]);
-    if (length == 0 || c < 0x20 || c == 0x7f || (c == 0xc2 && static_cast<uint8_t>(name[1]) < 0xa0)) {
+    if (length == 0 || c < 0x20 || c == 0x7f ||
+        (c == 0xc2 && static_cast<uint8_t>(name[1]) < 0xa0)) {
       char escaped[8];
       std::snprintf(escaped, sizeof escaped, "\\x%02x", c);
       out += escaped;

@@ -11,13 +11,13 @@
 
 namespace bkfs {
 
-std::string HumanSize(uint64_t bytes);       // "1.4 MiB"
+std::string HumanSize(uint64_t bytes);  // "1.4 MiB"
 // A file name as it may be shown on a terminal: control characters and invalid UTF-8 as \xNN.
 std::string Printable(std::string_view name);
 // The same for JSON, which must be UTF-8: invalid bytes become U+FFFD.
 std::string Utf8(std::string_view name);
 std::string LongListing(const Entry& entry, const std::string& path);  // as ls -l
-std::string KindWord(EntryKind kind);        // "file", "directory", ...
+std::string KindWord(EntryKind kind);                                  // "file", "directory", ...
 int64_t ToNanos(const Timestamp& time);
 
 // Columns aligned by their widest cell; the first row is the heading.
@@ -33,7 +33,8 @@ class Table {
 
 // Warns on stderr about records that are refused or have vanished.
 void WarnOfProblems(const SnapshotList& list);
-// Splits SNAP[:PATH] at the first ':' that leaves a snapshot's name; name@time may hold colons itself.
+// Splits SNAP[:PATH] at the first ':' that leaves a snapshot's name; name@time may hold colons
+// itself.
 std::pair<std::string, std::string> SplitSnapshotPath(const std::string& text);
 
 }  // namespace bkfs

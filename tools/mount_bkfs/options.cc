@@ -171,29 +171,15 @@ Status TakeFlags(const std::string& word, const std::vector<std::string>& argume
                  CommandLine& line, MountOptions& out) {
   for (size_t i = 1; i < word.size(); ++i) {
     switch (word[i]) {
-      case 'f':
-        out.foreground = true;
-        break;
-      case 'v':
-        out.verbose = true;
-        break;
+      case 'f': out.foreground = true; break;
+      case 'v': out.verbose = true; break;
       case 'n':  // no mtab: there is none
         break;
-      case 's':
-        line.sloppy = true;
-        break;
-      case 'r':
-        line.options.push_back("ro");
-        break;
-      case 'w':
-        line.options.push_back("rw");
-        break;
-      case 'h':
-        out.help = true;
-        break;
-      case 'V':
-        out.version = true;
-        break;
+      case 's': line.sloppy = true; break;
+      case 'r': line.options.push_back("ro"); break;
+      case 'w': line.options.push_back("rw"); break;
+      case 'h': out.help = true; break;
+      case 'V': out.version = true; break;
       case 'o':
       case 't': {  // mount(8) may say the type, which is known
         std::string value = word.substr(i + 1);
@@ -204,8 +190,7 @@ Status TakeFlags(const std::string& word, const std::vector<std::string>& argume
         }
         return {};
       }
-      default:
-        return {Code::kInvalid, std::string("unknown option '-") + word[i] + "'"};
+      default: return {Code::kInvalid, std::string("unknown option '-") + word[i] + "'"};
     }
   }
   return {};
