@@ -21,8 +21,8 @@ bool IsWord(std::string_view word) {
 
 Status CheckObjectName(std::string_view name) {
   // A bad name may hold anything and be of any length; the message stays short.
-  const Status bad(Code::kInvalid,
-                   "not an object name: '" + std::string(name.substr(0, kMaxObjectName)) + "'");
+  Status bad(Code::kInvalid,
+             "not an object name: '" + std::string(name.substr(0, kMaxObjectName)) + "'");
   if (name.size() > kMaxObjectName) return bad;
   for (std::string_view rest = name;;) {
     size_t slash = rest.find('/');

@@ -404,7 +404,7 @@ TEST_P(BackendConformance, ManyThreadsAtOnce) {
     threads.emplace_back([&, t] {
       for (int i = 0; i < kRounds; ++i) {
         const std::string name = "packs/" + std::to_string(i) + "/" + std::to_string(t);
-        const Bytes data = Pattern(static_cast<size_t>(1000 + i), static_cast<uint64_t>(t));
+        const Bytes data = Pattern(1000 + static_cast<size_t>(i), static_cast<uint64_t>(t));
         EXPECT_TRUE(backend().PutOne(name, data).ok());
         auto back = backend().Get(name);
         EXPECT_TRUE(back.ok() && *back == data);
@@ -417,7 +417,7 @@ TEST_P(BackendConformance, ManyThreadsAtOnce) {
     });
   }
   for (auto& thread : threads) thread.join();
-  EXPECT_EQ(ListAll(backend(), "packs/").size(), size_t{kThreads * kRounds * 2 / 3});
+  EXPECT_EQ(ListAll(backend(), "packs/").size(), size_t{kThreads} * kRounds * 2 / 3);
 }
 
 TEST_P(BackendConformance, SpaceIsPlausible) {

@@ -42,7 +42,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Vector{1, "2d3adedff11b61f14c886e35afa036736dcd87a74d27b5c1510225d0f592e213",
                              "6d7878dfff2f485635d39013278ae14f1454b8c0a3a2d34bc1ab38228a80c95b",
                              "b3e2e340a117a499c6cf2398a19ee0d29cca2bb7404c73063382693bf66cb06c"}),
-    [](const auto& info) { return "Size" + std::to_string(info.param.size); });
+    [](const auto& tested) { return "Size" + std::to_string(tested.param.size); });
 
 TEST(Hash, ExtendedOutputBeginsWithTheHash) {
   Bytes input = VectorInput(5000);
