@@ -168,6 +168,9 @@ Status RowStore::Write(Batch& batch, bool sync) {
   return Guarded([&]() -> Status {
     rocksdb::WriteOptions options;
     options.sync = sync;
+    Status status = FromRocks(rep_->db->Write(options, &batch.rep_->batch));
+    // RocksDB takes no more writes after a full disk until it is told that there is room again.
+    if (!status.Is(Code::kNoSpace) || !rep_->db->Resume().ok()) return status;
     return FromRocks(rep_->db->Write(options, &batch.rep_->batch));
   });
 }
