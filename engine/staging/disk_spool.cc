@@ -247,7 +247,11 @@ Status DiskSpool::RememberStored(const IndexedPack& pack) {
   Bytes sealed;
   shared_->sealer.Seal(pack.id.view(), EncodeSpoolEnd(pack.size, pack.footer), sealed);
   BKFS_ASSIGN(UniqueFd fd, OpenFile(path, O_WRONLY | O_CREAT | O_TRUNC));
-  return WriteAll(fd.get(), sealed, path);
+  BKFS_TRY(WriteAll(fd.get(), sealed, path));
+  // Durable before the pack leaves the spool: after a power cut nothing else here says where its
+  // blobs are.
+  BKFS_TRY(SyncFd(fd.get(), path));
+  return SyncDirectory(shared_->directory);
 }
 
 Status DiskSpool::ForgetStored(const std::vector<PackId>& packs) {
