@@ -110,6 +110,8 @@ class StagingImpl final : public Staging {
   Status AdoptFromRepository() BKFS_REQUIRES(tree_mutex_);
   Status AdoptNewest(Series& series, const SnapshotList& list) BKFS_REQUIRES(tree_mutex_);
   Status DropOrphans() BKFS_REQUIRES(tree_mutex_);
+  Result<bool> HasContents(const Entry& entry);
+  Status DropUnstored() BKFS_REQUIRES(tree_mutex_);
   Status SweepTrees() BKFS_REQUIRES(tree_mutex_);
   Status BeginTree(Series& series, const Entry& root, bool changed) BKFS_REQUIRES(tree_mutex_);
   Result<uint64_t> NewGeneration() BKFS_REQUIRES(tree_mutex_);
