@@ -267,7 +267,7 @@ Status StagingImpl::DropUnstored() {
     BKFS_TRY(journal_->Scan(journal_keys::LinkPrefix(node->id), {},
                             [&](ByteView key, ByteView) -> Result<bool> {
                               Bytes dirent{'d'};
-                              Append(dirent, key.subspan(9));
+                              bkfs::Append(dirent, key.subspan(9));
                               batch.Delete(dirent);
                               batch.Delete(key);
                               return true;
