@@ -2,6 +2,7 @@
 // Opening, emptying, and adding and removing packs.
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -16,6 +17,14 @@ namespace bkfs {
 namespace {
 constexpr uint32_t kNumbersAtATime = 256;  // given out after one synced write
 constexpr size_t kBatchBytes = 1 << 20;
+
+// Opening the rows writes what the log holds into tables.
+Status CheckRoom(const std::string& directory, uint64_t wanted) {
+  struct statvfs st {};
+  if (::statvfs(directory.c_str(), &st) != 0) return Status::FromErrno(errno, directory);
+  if (uint64_t{st.f_bavail} * st.f_frsize >= wanted) return {};
+  return {Code::kNoSpace, "no space left for the index cache " + directory};
+}
 
 // OK if a file can be made in the folder: then what failed there is not the system's fault.
 Status CheckWritable(const std::string& directory) {
@@ -51,6 +60,21 @@ Status RocksIndexCache::Checked(Status status) const {
 Status RocksIndexCache::CheckOpen() const {
   if (!rows_) return {Code::kIo, "index cache " + options_.directory + " could not be reopened"};
   return {};
+}
+
+Status RocksIndexCache::Ready(bool to_write) {
+  {
+    ReaderLock store_lock(store_mutex_);
+    if (rows_ && !(to_write && rows_->Failed())) return {};
+  }
+  WriterLock store_lock(store_mutex_);
+  MutexLock write_lock(write_mutex_);
+  if (rows_ && !(to_write && rows_->Failed())) return {};  // somebody was faster
+  BKFS_TRY(CheckRoom(options_.directory, options_.memory_bytes / 4 + (1 << 20)));
+  CloseRows();
+  Status status = OpenRows();
+  if (!status.ok()) CloseRows();
+  return Checked(std::move(status));
 }
 
 Status RocksIndexCache::Start() {
@@ -194,6 +218,7 @@ Status RocksIndexCache::FinishAdding(Addition& addition) {
 
 Result<uint32_t> RocksIndexCache::AddPack(const PackId& id, uint64_t size,
                                           const PackFooter& footer) {
+  BKFS_TRY(Ready(true));
   ReaderLock store_lock(store_mutex_);
   BKFS_TRY(CheckOpen());
   MutexLock write_lock(write_mutex_);
@@ -206,6 +231,7 @@ Result<uint32_t> RocksIndexCache::AddPack(const PackId& id, uint64_t size,
 }
 
 Status RocksIndexCache::AddPacks(const std::vector<NewPack>& packs) {
+  BKFS_TRY(Ready(true));
   ReaderLock store_lock(store_mutex_);
   BKFS_TRY(CheckOpen());
   MutexLock write_lock(write_mutex_);
@@ -223,6 +249,7 @@ Status RocksIndexCache::AddPacks(const std::vector<NewPack>& packs) {
 // The rows of its blobs stay until RocksDB next rewrites them; without the pack they count for
 // nothing.
 Status RocksIndexCache::RemovePack(const PackId& id) {
+  BKFS_TRY(Ready(true));
   ReaderLock store_lock(store_mutex_);
   BKFS_TRY(CheckOpen());
   MutexLock write_lock(write_mutex_);
@@ -241,6 +268,7 @@ Status RocksIndexCache::RemovePack(const PackId& id) {
 Result<IndexCache::Stats> RocksIndexCache::GetStats() {
   Stats stats;
   {
+    BKFS_TRY(Ready(false));
     ReaderLock store_lock(store_mutex_);
     BKFS_TRY(CheckOpen());
     stats.packs = live_.Count();

@@ -10,6 +10,7 @@ constexpr size_t kPageOfPacks = 256;
 
 Status RocksIndexCache::FindPlaces(const BlobId& id,
                                    const std::function<bool(const BlobLocation&)>& visit) {
+  BKFS_TRY(Ready(false));
   ReaderLock store_lock(store_mutex_);
   BKFS_TRY(CheckOpen());
   const Records& records = *records_;
@@ -52,6 +53,7 @@ Result<CachedPack> RocksIndexCache::ReadPack(uint32_t number) {
 
 Result<CachedPack> RocksIndexCache::Pack(uint32_t number) {
   if (auto pack = packs_.Find(number)) return std::move(*pack);
+  BKFS_TRY(Ready(false));
   ReaderLock store_lock(store_mutex_);
   BKFS_TRY(CheckOpen());
   Result<CachedPack> pack = ReadPack(number);
@@ -62,6 +64,7 @@ Result<CachedPack> RocksIndexCache::Pack(uint32_t number) {
 }
 
 Result<std::optional<uint32_t>> RocksIndexCache::FindPack(const PackId& id) {
+  BKFS_TRY(Ready(false));
   ReaderLock store_lock(store_mutex_);
   BKFS_TRY(CheckOpen());
   auto number = NumberOf(id);
@@ -70,6 +73,7 @@ Result<std::optional<uint32_t>> RocksIndexCache::FindPack(const PackId& id) {
 }
 
 Result<std::vector<RocksIndexCache::NumberedPack>> RocksIndexCache::PageOfPacks(uint32_t from) {
+  BKFS_TRY(Ready(false));
   ReaderLock store_lock(store_mutex_);
   BKFS_TRY(CheckOpen());
   std::vector<NumberedPack> page;
@@ -103,6 +107,7 @@ Status RocksIndexCache::WriteRow(ByteView key, ByteView value) {
 }
 
 Result<std::vector<IndexId>> RocksIndexCache::Segments() {
+  BKFS_TRY(Ready(false));
   ReaderLock store_lock(store_mutex_);
   BKFS_TRY(CheckOpen());
   std::vector<IndexId> segments;
@@ -118,6 +123,7 @@ Result<std::vector<IndexId>> RocksIndexCache::Segments() {
 }
 
 Status RocksIndexCache::MarkSegment(const IndexId& id, const std::vector<PackId>& packs) {
+  BKFS_TRY(Ready(true));
   ReaderLock store_lock(store_mutex_);
   BKFS_TRY(CheckOpen());
   const Bytes key = Records::SegmentKey(id);
@@ -125,6 +131,7 @@ Status RocksIndexCache::MarkSegment(const IndexId& id, const std::vector<PackId>
 }
 
 Result<std::vector<PackId>> RocksIndexCache::SegmentPacks(const IndexId& id) {
+  BKFS_TRY(Ready(false));
   ReaderLock store_lock(store_mutex_);
   BKFS_TRY(CheckOpen());
   const Bytes key = Records::SegmentKey(id);
@@ -139,6 +146,7 @@ Result<std::vector<PackId>> RocksIndexCache::SegmentPacks(const IndexId& id) {
 }
 
 Status RocksIndexCache::UnmarkSegment(const IndexId& id) {
+  BKFS_TRY(Ready(true));
   ReaderLock store_lock(store_mutex_);
   BKFS_TRY(CheckOpen());
   RowStore::Batch batch;
@@ -147,6 +155,7 @@ Status RocksIndexCache::UnmarkSegment(const IndexId& id) {
 }
 
 Result<std::optional<Bytes>> RocksIndexCache::GetNote(std::string_view name) {
+  BKFS_TRY(Ready(false));
   ReaderLock store_lock(store_mutex_);
   BKFS_TRY(CheckOpen());
   const Bytes key = records_->NoteKey(name);
@@ -159,6 +168,7 @@ Result<std::optional<Bytes>> RocksIndexCache::GetNote(std::string_view name) {
 }
 
 Status RocksIndexCache::PutNote(std::string_view name, ByteView value) {
+  BKFS_TRY(Ready(true));
   ReaderLock store_lock(store_mutex_);
   BKFS_TRY(CheckOpen());
   const Bytes key = records_->NoteKey(name);

@@ -68,6 +68,9 @@ class RocksIndexCache final : public IndexCache {
   Status BeginAnew() BKFS_REQUIRES(store_mutex_, write_mutex_);
   void CloseRows() BKFS_REQUIRES(store_mutex_, write_mutex_);
   Status CheckOpen() const BKFS_REQUIRES_SHARED(store_mutex_);
+  // At the beginning of each operation: opens the rows anew after a write failed, if there is room
+  // again. What only reads goes on with rows that take no writes.
+  Status Ready(bool to_write) BKFS_EXCLUDES(store_mutex_, write_mutex_);
 
   Result<uint32_t> NextNumber() BKFS_REQUIRES_SHARED(store_mutex_) BKFS_REQUIRES(write_mutex_);
   Result<uint32_t> Add(const PackId& id, uint64_t size, const PackFooter& footer,

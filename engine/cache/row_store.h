@@ -46,8 +46,10 @@ class RowStore {
   ~RowStore();
 
   Result<std::optional<Bytes>> Get(ByteView key);
-  // In the log that survives kill -9 when it returns; `sync`: and a power cut.
+  // In the log that survives kill -9 when it returns; `sync`: and a power cut. After a write that
+  // failed, every other one fails with the same error, until the store is closed and opened again.
   Status Write(Batch& batch, bool sync = false);
+  bool Failed() const;
 
   // Called with rows in ascending order of keys; false stops. The views hold during the call.
   using Visit = std::function<Result<bool>(ByteView key, ByteView value)>;
