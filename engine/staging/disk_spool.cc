@@ -46,7 +46,9 @@ struct DiskSpool::Shared {
   Logger& log;
   Mutex mutex;
   uint64_t next BKFS_GUARDED_BY(mutex) = 1;
-  std::set<int> open_files BKFS_GUARDED_BY(mutex);  // to sync
+  std::set<int> open_files BKFS_GUARDED_BY(mutex);    // packs and logs, to sync
+  std::set<int> ring_files BKFS_GUARDED_BY(mutex);    // in use
+  std::set<int> synced_rings BKFS_GUARDED_BY(mutex);  // those whose blobs a Sync has promised
   std::vector<uint64_t> free_rings BKFS_GUARDED_BY(mutex);
   uint64_t next_ring BKFS_GUARDED_BY(mutex) = 0;
 };
@@ -160,12 +162,21 @@ class DiskSpool::Guard final : public FrameGuard {
       : shared_(std::move(shared)), number_(number), fd_(std::move(fd)), path_(std::move(path)) {}
   ~Guard() override {
     MutexLock lock(shared_->mutex);
-    shared_->open_files.erase(fd_.get());
+    shared_->ring_files.erase(fd_.get());
+    shared_->synced_rings.erase(fd_.get());
   }
   void Release() override {
+    // Under the lock, so that no Sync is half way. What was promised to survive a power cut here
+    // must do so in its pack before it goes from here.
+    MutexLock lock(shared_->mutex);
+    if (shared_->synced_rings.erase(fd_.get()) > 0) {
+      for (int fd : shared_->open_files) {
+        // Kept then: the next start finds the blobs in both places, which does no harm.
+        if (!SyncFd(fd, path_).ok()) return;
+      }
+    }
     const uint8_t zeros[kRingHeader] = {};
     (void)PwriteAll(fd_.get(), zeros, 0, path_);
-    MutexLock lock(shared_->mutex);
     shared_->free_rings.push_back(number_);
   }
   Status Begin() {
@@ -175,7 +186,7 @@ class DiskSpool::Guard final : public FrameGuard {
     shared_->sealer.Seal(AsBytes("ring"), key.view(), header);
     sealer_ = std::make_unique<LocalSealer>(std::move(key));
     MutexLock lock(shared_->mutex);
-    shared_->open_files.insert(fd_.get());
+    shared_->ring_files.insert(fd_.get());
     return PwriteAll(fd_.get(), header, 0, path_);
   }
   Status Protect(PackKind kind, const BlobId& id, ByteView data) override {
@@ -262,6 +273,11 @@ Status DiskSpool::ForgetStored(const std::vector<PackId>& packs) {
 Status DiskSpool::Sync() {
   // The lock keeps descriptors from being closed and reused meanwhile; syncs are rare.
   MutexLock lock(shared_->mutex);
+  // Rings first: a blob that leaves its ring meanwhile is in a pack that is synced after it.
+  for (int fd : shared_->ring_files) {
+    BKFS_TRY(SyncFd(fd, shared_->directory));
+    shared_->synced_rings.insert(fd);
+  }
   for (int fd : shared_->open_files) BKFS_TRY(SyncFd(fd, shared_->directory));
   return SyncDirectory(shared_->directory);
 }
@@ -444,7 +460,7 @@ Status DiskSpool::RecoverRing(BlobWriter& writer) {
     }
   }
   // Only when they are safe in new places may the old ones go.
-  BKFS_TRY(writer.Protect());
+  if (!used.empty()) BKFS_TRY(writer.Sync());
   for (const auto& path : used) {
     BKFS_ASSIGN(UniqueFd fd, OpenFile(path, O_RDWR));
     ShredAndRemove(fd.get(), path, kRingHeader);
