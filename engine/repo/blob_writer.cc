@@ -126,18 +126,22 @@ Result<BlobId> BlobWriter::Add(PackKind kind, ByteView data) {
     return Status(Code::kTooLarge, "a blob of " + std::to_string(data.size()) + " bytes");
   }
   const BlobId id = MakeId(kind, data);
-  BKFS_ASSIGN(bool known, Has(kind, id));
+  bool known = false;
   std::shared_ptr<OpenFrame> before;
   std::shared_ptr<OpenFrame> full;
-  if (!known) {
+  for (bool decided = false; !decided;) {
+    const uint64_t settled = settled_;
+    BKFS_ASSIGN(known, Has(kind, id));
+    if (known) break;
     MutexLock lock(mutex_);
     BKFS_TRY(WaitForRoom());
     known = pending_[Slot(kind)].contains(id);  // another thread may have been quicker
-    if (!known) {
-      const auto& open = frames_[Slot(kind)];
-      if (open && open->plain.size() + data.size() > kMaxFramePlain) before = TakeFrame(kind);
-      full = AppendToFrame(kind, id, data);
-    }
+    // Or so much quicker that the blob is stored by now: then the index is to be asked again.
+    decided = known || settled_ == settled;
+    if (known || !decided) continue;
+    const auto& open = frames_[Slot(kind)];
+    if (open && open->plain.size() + data.size() > kMaxFramePlain) before = TakeFrame(kind);
+    full = AppendToFrame(kind, id, data);
   }
   if (before) Submit(std::move(before));
   if (full) Submit(std::move(full));

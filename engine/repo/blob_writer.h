@@ -154,6 +154,7 @@ class BlobWriter final : public PendingBlobs {
   std::vector<std::shared_ptr<OpenFrame>> unspooled_ BKFS_GUARDED_BY(mutex_);
   size_t frames_in_flight_ BKFS_GUARDED_BY(mutex_) = 0;
   size_t packs_in_flight_ BKFS_GUARDED_BY(mutex_) = 0;
+  std::atomic<uint64_t> settled_ = 0;  // packs whose blobs went from pending_ to the index
   uint64_t retry_wish_ BKFS_GUARDED_BY(mutex_) = 0;  // counts requests to try the store again now
   std::vector<IndexedPack> unindexed_ BKFS_GUARDED_BY(mutex_);
   Status error_ BKFS_GUARDED_BY(mutex_);        // final

@@ -120,6 +120,7 @@ void BlobWriter::Settle(TravellingPack& pack) {
   uint64_t plain = 0;
   {
     MutexLock lock(mutex_);
+    ++settled_;
     auto& pending = pending_[Slot(pack.kind)];
     for (const auto& blob : pack.footer.blobs) {
       plain += blob.length;
