@@ -92,54 +92,74 @@ Result<DirectoryRef> DirectoryWriter::Finish() {
 }
 
 namespace {
-uint64_t Covered(const Extent& extent) { return extent.length; }
-uint64_t Covered(const ListRef& ref) { return ref.bytes; }
+// Stores one list blob and returns the reference to it.
+Result<ListRef> PutList(const ExtentListBlob& list, BlobWriter& blobs, LocalTrees* local) {
+  const Bytes blob = EncodeExtentList(list);
+  ListRef ref;
+  for (const auto& extent : list.extents) ref.bytes += extent.length;
+  for (const auto& below : list.lists) ref.bytes += below.bytes;
+  BKFS_ASSIGN(ref.blob, blobs.Add(PackKind::kTrees, blob));
+  if (local) BKFS_TRY(local->Put(ref.blob, blob));
+  return ref;
+}
 
-// Cuts `items` by content into list blobs of `level`, whose references are returned.
-template <typename Item>
-Result<std::vector<ListRef>> PutLists(const std::vector<Item>& items, uint8_t level,
+bool CutsAfter(size_t count, const BlobId& last) {
+  return count >= kMostExtents || (count >= kLeastExtents && FirstWord(last) % kExtentCut == 0);
+}
+
+// Cuts references by content into list blobs of `level`.
+Result<std::vector<ListRef>> PutLists(const std::vector<ListRef>& items, uint8_t level,
                                       BlobWriter& blobs, LocalTrees* local) {
   std::vector<ListRef> refs;
-  ExtentListBlob piece;
-  ListRef ref;
-  size_t count = 0;
+  ExtentListBlob list;
+  list.level = level;
   for (size_t i = 0; i < items.size(); ++i) {
-    if constexpr (std::is_same_v<Item, Extent>) {
-      piece.extents.push_back(items[i]);
-    } else {
-      piece.lists.push_back(items[i]);
-    }
-    ref.bytes += Covered(items[i]);
-    ++count;
-    const bool cut = count >= kMostExtents ||
-                     (count >= kLeastExtents && FirstWord(items[i].blob) % kExtentCut == 0);
-    if (!cut && i + 1 < items.size()) continue;
-    piece.level = level;
-    Bytes blob = EncodeExtentList(piece);
-    BKFS_ASSIGN(ref.blob, blobs.Add(PackKind::kTrees, blob));
-    if (local) BKFS_TRY(local->Put(ref.blob, blob));
+    list.lists.push_back(items[i]);
+    if (!CutsAfter(list.lists.size(), items[i].blob) && i + 1 < items.size()) continue;
+    BKFS_ASSIGN(ListRef ref, PutList(list, blobs, local));
     refs.push_back(ref);
-    piece = {};
-    ref = {};
-    count = 0;
+    list.lists.clear();
   }
   return refs;
 }
 }  // namespace
 
-Status SetExtents(Entry& entry, const std::vector<Extent>& extents, BlobWriter& blobs,
-                  LocalTrees* local) {
+Status ExtentWriter::Add(const Extent& extent) {
+  if (cut_due_) BKFS_TRY(CutPiece());
+  piece_.push_back(extent);
+  bytes_ += extent.length;
+  cut_due_ = CutsAfter(piece_.size(), extent.blob);
+  return {};
+}
+
+Status ExtentWriter::CutPiece() {
+  BKFS_ASSIGN(ListRef ref, PutList({0, std::move(piece_), {}}, blobs_, local_));
+  pieces_.push_back(ref);
+  piece_.clear();
+  cut_due_ = false;
+  return {};
+}
+
+Status ExtentWriter::Finish(Entry& entry) {
   entry.extents.clear();
   entry.lists.clear();
-  if (extents.size() <= kInlineExtents) {
-    entry.extents = extents;
+  if (pieces_.empty() && piece_.size() <= kInlineExtents) {
+    entry.extents = std::move(piece_);
     return {};
   }
-  BKFS_ASSIGN(entry.lists, PutLists(extents, 0, blobs, local));
+  if (!piece_.empty()) BKFS_TRY(CutPiece());
+  entry.lists = std::move(pieces_);
   for (uint8_t level = 1; entry.lists.size() > kInlineLists; ++level) {
-    BKFS_ASSIGN(entry.lists, PutLists(entry.lists, level, blobs, local));
+    BKFS_ASSIGN(entry.lists, PutLists(entry.lists, level, blobs_, local_));
   }
   return {};
+}
+
+Status SetExtents(Entry& entry, const std::vector<Extent>& extents, BlobWriter& blobs,
+                  LocalTrees* local) {
+  ExtentWriter writer(blobs, local);
+  for (const auto& extent : extents) BKFS_TRY(writer.Add(extent));
+  return writer.Finish(entry);
 }
 
 }  // namespace bkfs

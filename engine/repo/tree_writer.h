@@ -42,7 +42,30 @@ class DirectoryWriter {
   uint64_t count_ = 0;
 };
 
-// Puts `extents` into the entry: in place when they are few, as list blobs when they are many.
+// Takes a file's extents in order and puts them into its entry: in place when they are few, as list
+// blobs when they are many. Memory is one piece of the list plus 40 bytes for each piece before it,
+// however long the file is. Not thread-safe.
+class ExtentWriter {
+ public:
+  // `local`, if not null, keeps a copy of every blob. References must outlive it.
+  ExtentWriter(BlobWriter& blobs, LocalTrees* local) : blobs_(blobs), local_(local) {}
+  Status Add(const Extent& extent);
+  // Sets the entry's extents or lists, and nothing else.
+  Status Finish(Entry& entry);
+  uint64_t bytes() const { return bytes_; }  // covered so far
+
+ private:
+  Status CutPiece();
+
+  BlobWriter& blobs_;
+  LocalTrees* local_;
+  std::vector<Extent> piece_;
+  std::vector<ListRef> pieces_;
+  uint64_t bytes_ = 0;
+  bool cut_due_ = false;  // before the next extent, if there is one
+};
+
+// The same for extents that are all there already.
 Status SetExtents(Entry& entry, const std::vector<Extent>& extents, BlobWriter& blobs,
                   LocalTrees* local);
 

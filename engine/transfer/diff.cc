@@ -1,23 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/transfer/diff.h"
 
+#include <memory>
 #include <vector>
+
+#include "engine/transfer/directory_cursor.h"
 
 namespace bkfs {
 
 namespace {
 
 using Visit = std::function<Status(const Difference&)>;
-
-Result<std::vector<Entry>> Entries(TreeSource& trees, const BlobId& dir) {
-  std::vector<Entry> out;
-  BKFS_TRY(
-      trees.ForEach(dir, 0, [&](uint64_t, const DirectoryPtr& leaf, size_t index) -> Result<bool> {
-        out.push_back(leaf->entry(index));
-        return true;
-      }));
-  return out;
-}
 
 bool SameContents(const Entry& a, const Entry& b) {
   return a.kind == b.kind && a.size == b.size && a.extents == b.extents && a.lists == b.lists &&
@@ -29,65 +22,110 @@ bool SameMetadata(const Entry& a, const Entry& b) {
          a.xattrs == b.xattrs;
 }
 
-// Everything below an entry that is on one side only.
-Status VisitAll(TreeSource& trees, char what, const Entry& entry, const std::string& path,
-                const Visit& visit) {
-  Difference difference{what, path, {}, {}};
-  (what == '+' ? difference.after : difference.before) = entry;
-  BKFS_TRY(visit(difference));
-  if (!entry.is_directory()) return {};
-  return trees.ForEach(entry.directory, 0,
-                       [&](uint64_t, const DirectoryPtr& leaf, size_t i) -> Result<bool> {
-                         const Entry below = leaf->entry(i);
-                         BKFS_TRY(VisitAll(trees, what, below, path + "/" + below.name, visit));
-                         return true;
-                       });
-}
-
-Status DiffDirectories(TreeSource& trees, const BlobId& before, const BlobId& after,
-                       const std::string& path, const Visit& visit);
-
-Status DiffEntries(TreeSource& trees, const Entry& a, const Entry& b, const std::string& path,
-                   const Visit& visit) {
-  if (a.is_directory() != b.is_directory()) {
-    BKFS_TRY(VisitAll(trees, '-', a, path, visit));
-    return VisitAll(trees, '+', b, path, visit);
+// One side of a pair of directories.
+class Side {
+ public:
+  Side(TreeSource& trees, const BlobId& dir) : cursor_(trees, dir) {}
+  Status Step() {
+    BKFS_ASSIGN(there_, cursor_.Next());
+    return {};
   }
-  if (!a.is_directory() && !SameContents(a, b)) {
-    return visit({'M', path, a, b});
-  }
-  if (!SameMetadata(a, b)) BKFS_TRY(visit({'m', path, a, b}));
-  if (!a.is_directory()) return {};
-  return DiffDirectories(trees, a.directory, b.directory, path + "/", visit);
-}
+  // Begins with the first entry.
+  Status Start() { return started_ ? OkStatus() : (started_ = true, Step()); }
+  bool there() const { return there_; }
+  const DirectoryCursor& at() const { return cursor_; }
 
-Status DiffDirectories(TreeSource& trees, const BlobId& before, const BlobId& after,
-                       const std::string& path, const Visit& visit) {
-  if (before == after) return {};
-  BKFS_ASSIGN(auto left, Entries(trees, before));
-  BKFS_ASSIGN(auto right, Entries(trees, after));
-  size_t i = 0;
-  size_t j = 0;
-  while (i < left.size() || j < right.size()) {
-    if (j == right.size() || (i < left.size() && left[i].name < right[j].name)) {
-      BKFS_TRY(VisitAll(trees, '-', left[i], path + left[i].name, visit));
-      ++i;
-    } else if (i == left.size() || right[j].name < left[i].name) {
-      BKFS_TRY(VisitAll(trees, '+', right[j], path + right[j].name, visit));
-      ++j;
-    } else {
-      BKFS_TRY(DiffEntries(trees, left[i], right[j], path + left[i].name, visit));
-      ++i;
-      ++j;
+ private:
+  DirectoryCursor cursor_;
+  bool started_ = false;
+  bool there_ = false;
+};
+
+// A pair of directories that is being compared; one of them may be empty.
+struct Pair {
+  Pair(TreeSource& trees, const BlobId& before, const BlobId& after, std::string below)
+      : left(trees, before), right(trees, after), path(std::move(below)) {}
+  Side left;
+  Side right;
+  std::string path;  // with a '/' behind it, unless it is the root
+};
+
+class DiffRun {
+ public:
+  DiffRun(TreeSource& trees, const Visit& visit) : trees_(trees), visit_(visit) {}
+
+  // With a stack of its own: how deep the trees are, their writer decides.
+  Status Run(const BlobId& before, const BlobId& after) {
+    Enter(before, after, "");
+    while (!stack_.empty()) {
+      Pair& pair = *stack_.back();
+      BKFS_TRY(pair.left.Start());
+      BKFS_TRY(pair.right.Start());
+      if (!pair.left.there() && !pair.right.there()) {
+        stack_.pop_back();
+      } else {
+        BKFS_TRY(CompareNext(pair));
+      }
     }
+    return {};
   }
-  return {};
-}
+
+ private:
+  void Enter(const BlobId& before, const BlobId& after, std::string path) {
+    if (before == after) return;  // the same blob: the same tree
+    stack_.push_back(std::make_unique<Pair>(trees_, before, after, std::move(path)));
+  }
+
+  Status OneSide(char what, const Entry& entry, const std::string& path) {
+    Difference difference{what, path, {}, {}};
+    (what == '+' ? difference.after : difference.before) = entry;
+    BKFS_TRY(visit_(difference));
+    if (!entry.is_directory()) return {};
+    if (what == '+') {
+      Enter({}, entry.directory, path + "/");
+    } else {
+      Enter(entry.directory, {}, path + "/");
+    }
+    return {};
+  }
+
+  // The entry that comes next on either side, or on both. What lies below it is entered, and comes
+  // before the next call for this pair.
+  Status CompareNext(Pair& pair) {
+    const bool left_first = pair.left.there() &&
+                            (!pair.right.there() || pair.left.at().name() < pair.right.at().name());
+    const bool right_first = pair.right.there() &&
+                             (!pair.left.there() || pair.right.at().name() < pair.left.at().name());
+    if (left_first || right_first) {
+      Side& side = left_first ? pair.left : pair.right;
+      const Entry entry = side.at().entry();
+      BKFS_TRY(side.Step());
+      return OneSide(left_first ? '-' : '+', entry, pair.path + entry.name);
+    }
+    const Entry a = pair.left.at().entry();
+    const Entry b = pair.right.at().entry();
+    BKFS_TRY(pair.left.Step());
+    BKFS_TRY(pair.right.Step());
+    const std::string path = pair.path + a.name;
+    if (a.is_directory() != b.is_directory()) {
+      BKFS_TRY(OneSide('-', a, path));
+      return OneSide('+', b, path);
+    }
+    if (!a.is_directory() && !SameContents(a, b)) return visit_({'M', path, a, b});
+    if (!SameMetadata(a, b)) BKFS_TRY(visit_({'m', path, a, b}));
+    if (a.is_directory()) Enter(a.directory, b.directory, path + "/");
+    return {};
+  }
+
+  TreeSource& trees_;
+  const Visit& visit_;
+  std::vector<std::unique_ptr<Pair>> stack_;
+};
 
 }  // namespace
 
 Status DiffTrees(TreeSource& trees, const Entry& before, const Entry& after, const Visit& visit) {
-  return DiffDirectories(trees, before.directory, after.directory, "", visit);
+  return DiffRun(trees, visit).Run(before.directory, after.directory);
 }
 
 }  // namespace bkfs

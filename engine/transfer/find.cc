@@ -1,32 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/transfer/find.h"
 
+#include <memory>
+#include <vector>
+
+#include "engine/transfer/directory_cursor.h"
 #include "engine/transfer/glob.h"
 
 namespace bkfs {
 
 namespace {
-using Visit = std::function<Status(const std::string&, const Entry&)>;
-
-Status Walk(TreeSource& trees, const BlobId& dir, const std::string& path, const Visit& visit) {
-  return trees.ForEach(dir, 0, [&](uint64_t, const DirectoryPtr& leaf, size_t i) -> Result<bool> {
-    const Entry entry = leaf->entry(i);
-    const std::string below = path + entry.name;
-    BKFS_TRY(visit(below, entry));
-    if (entry.is_directory()) {
-      BKFS_TRY(Walk(trees, entry.directory, below + "/", visit));
-    }
-    return true;
-  });
-}
+struct Level {
+  Level(TreeSource& trees, const BlobId& dir, std::string below)
+      : cursor(trees, dir), path(std::move(below)) {}
+  DirectoryCursor cursor;
+  std::string path;  // with a '/' behind it, unless it is the root
+};
 }  // namespace
 
-Status WalkTree(TreeSource& trees, const Entry& root, const Visit& visit) {
-  return Walk(trees, root.directory, "", visit);
+Status WalkTree(TreeSource& trees, const Entry& root,
+                const std::function<Status(const std::string&, const Entry&)>& visit) {
+  // A stack of its own: how deep the tree is, its writer decides.
+  std::vector<std::unique_ptr<Level>> stack;
+  stack.push_back(std::make_unique<Level>(trees, root.directory, ""));
+  while (!stack.empty()) {
+    Level& level = *stack.back();
+    BKFS_ASSIGN(bool more, level.cursor.Next());
+    if (!more) {
+      stack.pop_back();
+      continue;
+    }
+    const Entry entry = level.cursor.entry();
+    const std::string path = level.path + entry.name;
+    BKFS_TRY(visit(path, entry));
+    if (entry.is_directory()) {
+      stack.push_back(std::make_unique<Level>(trees, entry.directory, path + "/"));
+    }
+  }
+  return {};
 }
 
 Status FindInTree(TreeSource& trees, const Entry& root, std::string_view pattern,
-                  const Visit& visit) {
+                  const std::function<Status(const std::string&, const Entry&)>& visit) {
   const bool by_path = pattern.find('/') != std::string_view::npos;
   if (pattern.starts_with('/')) pattern.remove_prefix(1);
   return WalkTree(trees, root, [&](const std::string& path, const Entry& entry) -> Status {

@@ -15,80 +15,101 @@ bool BracketMatch(std::string_view pattern, size_t& at, char c, bool& matches) {
   if (negated) ++i;
   bool found = false;
   for (bool first = true; i < pattern.size() && (first || pattern[i] != ']'); first = false) {
-    const char low = pattern[i++];
-    char high = low;
+    const auto low = static_cast<uint8_t>(pattern[i++]);
+    uint8_t high = low;
     if (i + 1 < pattern.size() && pattern[i] == '-' && pattern[i + 1] != ']') {
-      high = pattern[i + 1];
+      high = static_cast<uint8_t>(pattern[i + 1]);
       i += 2;
     }
-    found = found || (low <= c && c <= high);
+    found = found || (low <= static_cast<uint8_t>(c) && static_cast<uint8_t>(c) <= high);
   }
   if (i >= pattern.size()) return false;
   at = i + 1;
-  matches = found != negated && c != '/';
+  matches = found != negated;
   return true;
 }
 
-}  // namespace
+// Whether pattern[p] (no '*') matches the character; moves `p` behind it if so.
+bool MatchOne(std::string_view pattern, size_t& p, char c) {
+  if (pattern[p] == '[') {
+    size_t next = p;
+    bool matches = false;
+    if (BracketMatch(pattern, next, c, matches)) {
+      if (matches) p = next;
+      return matches;
+    }
+  }
+  const bool escaped = pattern[p] == '\\' && p + 1 < pattern.size();
+  if (!escaped && pattern[p] == '?') {
+    ++p;
+    return true;
+  }
+  if (pattern[p + (escaped ? 1 : 0)] != c) return false;
+  p += escaped ? 2 : 1;
+  return true;
+}
 
-// Iterative with one level of backtracking for '*' and one for '**', so that no pattern takes
-// exponential time.
-bool GlobMatch(std::string_view pattern, std::string_view text) {
+// One part of a path. For a '*' the shortest match is tried first; only the last one passed ever
+// needs to be made longer, which bounds the time by the product of the lengths.
+bool MatchPart(std::string_view pattern, std::string_view text) {
   constexpr size_t kNone = std::string_view::npos;
   size_t p = 0;
   size_t t = 0;
   size_t star_p = kNone;
   size_t star_t = 0;
-  size_t deep_p = kNone;
-  size_t deep_t = 0;
-  while (t < text.size() || p < pattern.size()) {
-    if (p < pattern.size()) {
-      if (pattern.substr(p).starts_with("**")) {
-        // "**/" also matches no directory at all.
-        deep_p = pattern.substr(p).starts_with("**/") && (p == 0 || pattern[p - 1] == '/') ? p + 3
-                                                                                           : p + 2;
-        deep_t = t;
-        p = deep_p;
-        star_p = kNone;
-        continue;
-      }
-      if (pattern[p] == '*') {
-        star_p = ++p;
-        star_t = t;
-        continue;
-      }
-      if (t < text.size()) {
-        size_t next = p;
-        bool matches = false;
-        if (pattern[p] == '[' && BracketMatch(pattern, next, text[t], matches)) {
-          if (matches) {
-            p = next;
-            ++t;
-            continue;
-          }
-        } else {
-          const bool escaped = pattern[p] == '\\' && p + 1 < pattern.size();
-          const char want = escaped ? pattern[p + 1] : pattern[p];
-          if (want == text[t] || (!escaped && want == '?' && text[t] != '/')) {
-            p += escaped ? 2 : 1;
-            ++t;
-            continue;
-          }
-        }
-      }
-    }
-    if (star_p != kNone && star_t < text.size() && text[star_t] != '/') {
-      t = ++star_t;
+  while (t < text.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star_p = ++p;
+      star_t = t;
+    } else if (p < pattern.size() && MatchOne(pattern, p, text[t])) {
+      ++t;
+    } else if (star_p != kNone) {
       p = star_p;
-    } else if (deep_p != kNone && deep_t < text.size()) {
-      t = ++deep_t;
-      p = deep_p;
-      star_p = kNone;
+      t = ++star_t;
     } else {
       return false;
     }
   }
-  return true;
+  while (p < pattern.size() && pattern[p] == '*') ++p;
+  return p == pattern.size();
+}
+
+std::vector<std::string_view> Split(std::string_view path) {
+  std::vector<std::string_view> parts;
+  for (;;) {
+    const size_t slash = path.find('/');
+    parts.push_back(path.substr(0, slash));
+    if (slash == std::string_view::npos) return parts;
+    path.remove_prefix(slash + 1);
+  }
+}
+
+}  // namespace
+
+// The same search one level up: parts are the characters, "**" is the '*'.
+bool GlobMatch(std::string_view pattern, std::string_view text) {
+  constexpr size_t kNone = std::string_view::npos;
+  const auto patterns = Split(pattern);
+  const auto parts = Split(text);
+  size_t p = 0;
+  size_t t = 0;
+  size_t star_p = kNone;
+  size_t star_t = 0;
+  while (t < parts.size()) {
+    if (p < patterns.size() && patterns[p] == "**") {
+      star_p = ++p;
+      star_t = t;
+    } else if (p < patterns.size() && MatchPart(patterns[p], parts[t])) {
+      ++p;
+      ++t;
+    } else if (star_p != kNone) {
+      p = star_p;
+      t = ++star_t;
+    } else {
+      return false;
+    }
+  }
+  return p == patterns.size();
 }
 
 Status ExcludeList::Add(std::string_view text) {

@@ -9,14 +9,16 @@
 
 namespace bkfs {
 
-// Shell patterns: '*' and '?' match no '/', '**' matches anything, [abc], [a-z], [!a] as in a
-// shell, '\' takes the next character as it is.
+// Shell patterns over paths: '*' and '?' match no '/', a whole part "**" matches any number of
+// parts (at the end of a pattern at least one), [abc], [a-z], [!a] as in a shell, '\' takes the
+// next character as it is. No pattern takes exponential time.
 bool GlobMatch(std::string_view pattern, std::string_view text);
 
 // Patterns that keep files out of a backup, as in a gitignore file: one without '/' matches a name
 // anywhere; one with '/' matches the path from the root of what is backed up, or the absolute path;
 // a trailing '/' matches directories only; a leading '!' takes back what an earlier pattern
-// excluded. The last pattern that matches decides.
+// excluded. The last pattern that matches decides. Below an excluded directory nothing is looked
+// at.
 class ExcludeList {
  public:
   Status Add(std::string_view pattern);

@@ -1,17 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
-#include <pwd.h>
-#include <unistd.h>
-
-#include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
 #include "engine/transfer/backup.h"
 #include "tools/bkfs/cli.h"
 #include "tools/bkfs/output.h"
+#include "tools/bkfs/own_places.h"
 #include "tools/bkfs/progress.h"
 #include "tools/host.h"
-#include "tools/open_repository.h"
 
 namespace bkfs {
 
@@ -28,7 +24,7 @@ class BackupPrinter final : public BackupObserver {
   void Progress(const BackupCounts& counts) override {
     line_.Update(std::to_string(counts.files) + " files, " + HumanSize(counts.bytes) + ", " +
                      HumanSize(counts.read_bytes) + " read",
-                 counts.read_bytes, 0);
+                 counts.done_bytes, counts.expected_bytes);
   }
   bool Cancelled() override { return Interrupted(); }
 
@@ -62,13 +58,7 @@ Result<BackupOptions> MakeOptions(const Context& context) {
   if (context.args.Has("dedup")) {
     BKFS_ASSIGN(options.writer.dedup, ParseDedupPolicy(context.args.Get("dedup")));
   }
-  // Never into itself: the repository would grow by what it holds at each backup.
-  std::error_code error;
-  if (auto local = LocalPathOf(context.config.url)) {
-    options.never.push_back(std::filesystem::weakly_canonical(*local, error).string());
-  }
-  BKFS_ASSIGN(std::string cache, CacheDirectoryOf(context.config, context.env));
-  options.never.push_back(std::filesystem::weakly_canonical(cache, error).string());
+  BKFS_ASSIGN(options.never, OwnPlaces(context));
   return options;
 }
 

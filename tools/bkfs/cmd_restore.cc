@@ -14,6 +14,7 @@
 #include "engine/transfer/restore.h"
 #include "tools/bkfs/cli.h"
 #include "tools/bkfs/output.h"
+#include "tools/bkfs/own_places.h"
 #include "tools/bkfs/progress.h"
 
 namespace bkfs {
@@ -33,8 +34,8 @@ class RestorePrinter final : public RestoreObserver {
     if (list_) line_.Say(std::string(what) + " " + Printable(path));
   }
   void Progress(const RestoreCounts& counts) override {
-    line_.Update(std::to_string(counts.files) + " files, " + HumanSize(counts.bytes), counts.bytes,
-                 total_);
+    line_.Update(std::to_string(counts.files) + " files, " + HumanSize(counts.done_bytes),
+                 counts.done_bytes, total_);
   }
   bool Cancelled() override { return Interrupted(); }
 
@@ -79,6 +80,7 @@ Result<int> Restore(Context& context) {
   options.remove_others = context.args.Has("delete");
   options.dry_run = context.args.Has("dry-run");
   options.verify = context.args.Has("verify");
+  BKFS_ASSIGN(options.never, OwnPlaces(context));
   Result<RestoreCounts> counts = [&] {
     RestorePrinter printer(context, source.is_directory() ? source.totals.bytes : source.size,
                            options.dry_run || context.verbose);
