@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -102,6 +103,13 @@ Status WriteNewFile(const std::string& path, ByteView data, int mode) {
   }
   std::string parent = std::filesystem::path(path).parent_path().string();
   return SyncDirectory(parent.empty() ? "." : parent);
+}
+
+Status CheckRoom(const std::string& directory, uint64_t bytes, const std::string& what) {
+  struct statvfs st {};
+  if (::statvfs(directory.c_str(), &st) != 0) return Status::FromErrno(errno, directory);
+  if (uint64_t{st.f_bavail} * st.f_frsize >= bytes) return {};
+  return {Code::kNoSpace, "no space left for " + what + " in " + directory};
 }
 
 Status MakeDirectories(const std::string& path, int mode) {

@@ -46,6 +46,8 @@ Status SyncDirectory(const std::string& path);
 Result<Bytes> ReadWholeFile(const std::string& path, uint64_t limit = uint64_t{1} << 30);
 // Creates `path` with the data (kExists if taken), synced with its directory.
 Status WriteNewFile(const std::string& path, ByteView data, int mode);
+// kNoSpace if fewer than `bytes` are free where `directory` is; `what` says what they are for.
+Status CheckRoom(const std::string& directory, uint64_t bytes, const std::string& what);
 // mkdir -p; directories it makes get `mode`.
 Status MakeDirectories(const std::string& path, int mode = 0755);
 // rm -rf without following links; a path that is not there is OK.

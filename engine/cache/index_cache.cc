@@ -2,7 +2,6 @@
 // Opening, emptying, and adding and removing packs.
 #include <fcntl.h>
 #include <sys/file.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -17,14 +16,6 @@ namespace bkfs {
 namespace {
 constexpr uint32_t kNumbersAtATime = 256;  // given out after one synced write
 constexpr size_t kBatchBytes = 1 << 20;
-
-// Opening the rows writes what the log holds into tables.
-Status CheckRoom(const std::string& directory, uint64_t wanted) {
-  struct statvfs st {};
-  if (::statvfs(directory.c_str(), &st) != 0) return Status::FromErrno(errno, directory);
-  if (uint64_t{st.f_bavail} * st.f_frsize >= wanted) return {};
-  return {Code::kNoSpace, "no space left for the index cache " + directory};
-}
 
 // OK if a file can be made in the folder: then what failed there is not the system's fault.
 Status CheckWritable(const std::string& directory) {
@@ -70,7 +61,8 @@ Status RocksIndexCache::Ready(bool to_write) {
   WriterLock store_lock(store_mutex_);
   MutexLock write_lock(write_mutex_);
   if (rows_ && !(to_write && rows_->Failed())) return {};  // somebody was faster
-  BKFS_TRY(CheckRoom(options_.directory, options_.memory_bytes / 4 + (1 << 20)));
+  // Opening the rows writes what the log holds into tables.
+  BKFS_TRY(CheckRoom(options_.directory, options_.memory_bytes / 4 + (1 << 20), "the index cache"));
   CloseRows();
   Status status = OpenRows();
   if (!status.ok()) CloseRows();

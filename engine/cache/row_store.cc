@@ -4,7 +4,6 @@
 #include <rocksdb/cache.h>
 #include <rocksdb/compaction_filter.h>
 #include <rocksdb/db.h>
-#include <rocksdb/env.h>
 #include <rocksdb/filter_policy.h>
 #include <rocksdb/options.h>
 #include <rocksdb/slice_transform.h>
@@ -13,52 +12,27 @@
 #include <rocksdb/write_buffer_manager.h>
 
 #include <algorithm>
-#include <exception>
 #include <utility>
 
 #include "engine/base/mutex.h"
+#include "engine/cache/rocks_bridge.h"
 
 namespace bkfs {
+
+using rocks::ToSlice;
+using rocks::ToView;
 
 namespace {
 constexpr int kOpenFiles = 256;
 constexpr double kBloomBitsPerKey = 10;
 
-rocksdb::Slice ToSlice(ByteView bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-ByteView ToView(const rocksdb::Slice& slice) {
-  return {reinterpret_cast<const uint8_t*>(slice.data()), slice.size()};
-}
+constexpr const char* kWhat = "index cache";
 
-Status FromRocks(const rocksdb::Status& status) {
-  if (status.ok()) return {};
-  const std::string message = "index cache: " + status.ToString();
-  if (status.IsNoSpace() || status.subcode() == rocksdb::Status::kNoSpace) {
-    return {Code::kNoSpace, message};
-  }
-  // What is missing, not understood, or not as it was written: the data are at fault.
-  if (status.IsCorruption() || status.IsInvalidArgument() || status.IsNotSupported() ||
-      status.IsNotFound() || status.IsPathNotFound()) {
-    return {Code::kCorrupt, message};
-  }
-  return {Code::kIo, message};
-}
-
-// Runs what calls RocksDB; what it throws becomes a Status.
+Status FromRocks(const rocksdb::Status& status) { return rocks::ToStatus(status, kWhat); }
 template <typename Body>
-auto Guarded(const Body& body) -> decltype(body()) try {
-  return body();
-} catch (const std::exception& error) {
-  return Status(Code::kIo, std::string("index cache: ") + error.what());
+auto Guarded(const Body& body) {
+  return rocks::Guarded(kWhat, body);
 }
-
-// RocksDB's own log would grow beside the cache and tell nobody anything.
-class SilentLogger final : public rocksdb::Logger {
- public:
-  using rocksdb::Logger::Logv;
-  void Logv(const char*, va_list) override {}
-};
 
 class UselessFilter final : public rocksdb::CompactionFilter {
  public:
@@ -116,7 +90,7 @@ rocksdb::Options StoreOptions(uint64_t memory_bytes, const rocksdb::CompactionFi
   options.writable_file_max_buffer_size = 256 << 10;
   options.stats_dump_period_sec = 0;
   options.stats_persist_period_sec = 0;
-  options.info_log = std::make_shared<SilentLogger>();
+  options.info_log = std::make_shared<rocks::SilentLogger>();
   return options;
 }
 }  // namespace

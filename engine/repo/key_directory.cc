@@ -72,14 +72,19 @@ Status KeyDirectory::LoadOne(const std::string& name) {
     signer.public_key = badge.public_key;
     signer.created_ns = badge.created_ns;
     MutexLock lock(mutex_);
-    signers_.push_back(std::move(signer));
+    // Two threads may have read it at the same time.
+    const bool known = std::any_of(signers_.begin(), signers_.end(),
+                                   [&](const Signer& other) { return other.id == signer.id; });
+    if (!known) signers_.push_back(std::move(signer));
     return {};
   }
   BKFS_ASSIGN(Revocation revocation, DecodeRevocation(object, header_.repo, header_.master));
   if (revocation.key != *id) return {Code::kCorrupt, "it revokes another key"};
   MutexLock lock(mutex_);
   for (auto& signer : signers_) {
-    if (signer.id == *id) signer.revocation = std::move(revocation);
+    if (signer.id != *id) continue;
+    signer.revocation = std::move(revocation);
+    break;
   }
   return {};
 }

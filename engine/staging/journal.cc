@@ -7,29 +7,28 @@
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 
+#include <chrono>
+#include <thread>
+#include <vector>
+
+#include "engine/base/fd.h"
+#include "engine/base/mutex.h"
+#include "engine/cache/rocks_bridge.h"
 #include "engine/crypto/aead.h"
 
 namespace bkfs {
 
+using rocks::ToSlice;
+using rocks::ToView;
+
 namespace {
 
-rocksdb::Slice ToSlice(ByteView bytes) {
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-ByteView ToView(const rocksdb::Slice& slice) {
-  return {reinterpret_cast<const uint8_t*>(slice.data()), slice.size()};
-}
+constexpr const char* kWhat = "journal";
 
-Status FromRocks(const rocksdb::Status& status) {
-  if (status.ok()) return {};
-  const std::string what = "journal: " + status.ToString();
-  if (status.IsNoSpace() || status.subcode() == rocksdb::Status::kNoSpace) {
-    return {Code::kNoSpace, what};
-  }
-  if (status.IsCorruption()) return {Code::kCorrupt, what};
-  // A full disk often arrives as a plain I/O error with the system's text in it.
-  if (what.find("No space left") != std::string::npos) return {Code::kNoSpace, what};
-  return {Code::kIo, what};
+Status FromRocks(const rocksdb::Status& status) { return rocks::ToStatus(status, kWhat); }
+template <typename Body>
+auto Guarded(const Body& body) {
+  return rocks::Guarded(kWhat, body);
 }
 
 rocksdb::Options DbOptions(uint64_t memory_bytes) {
@@ -41,15 +40,42 @@ rocksdb::Options DbOptions(uint64_t memory_bytes) {
   options.max_open_files = 128;
   options.compression = rocksdb::kNoCompression;  // sealed values do not compress
   options.max_background_jobs = 2;
-  options.keep_log_file_num = 1;
-  options.max_log_file_size = 1 << 20;
-  options.info_log_level = rocksdb::WARN_LEVEL;
+  options.stats_dump_period_sec = 0;
+  options.stats_persist_period_sec = 0;
+  options.info_log = std::make_shared<rocks::SilentLogger>();
   rocksdb::BlockBasedTableOptions table;
   table.block_cache = rocksdb::NewLRUCache(memory_bytes / 2);
   table.cache_index_and_filter_blocks = true;
   table.filter_policy.reset(rocksdb::NewBloomFilterPolicy(10));
   options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
   return options;
+}
+
+// The open database.
+struct Database {
+  ~Database() {
+    for (auto* handle : handles) db->DestroyColumnFamilyHandle(handle);
+  }
+  rocksdb::ColumnFamilyHandle* nodes() const { return handles[0]; }
+  rocksdb::ColumnFamilyHandle* trees() const { return handles[1]; }
+
+  std::unique_ptr<rocksdb::DB> db;
+  std::vector<rocksdb::ColumnFamilyHandle*> handles;
+};
+// Shared by the operations at work, and closed when the last of them is done with it.
+using DatabasePtr = std::shared_ptr<Database>;
+
+Result<DatabasePtr> OpenDatabase(const std::string& directory, uint64_t memory_bytes) {
+  return Guarded([&]() -> Result<DatabasePtr> {
+    const rocksdb::Options options = DbOptions(memory_bytes);
+    const std::vector<rocksdb::ColumnFamilyDescriptor> families{
+        {rocksdb::kDefaultColumnFamilyName, options}, {"trees", options}};
+    auto store = std::make_shared<Database>();
+    rocksdb::DB* db = nullptr;
+    BKFS_TRY(FromRocks(rocksdb::DB::Open(options, directory, families, &store->handles, &db)));
+    store->db.reset(db);
+    return store;
+  });
 }
 
 }  // namespace
@@ -83,128 +109,193 @@ void Journal::Batch::DeleteRange(ByteView begin, ByteView end) {
 bool Journal::Batch::empty() const { return rep_->items.empty(); }
 size_t Journal::Batch::bytes() const { return rep_->bytes; }
 
+// Lock order: write_mutex, then mutex.
 struct Journal::Rep final : public LocalTrees {
-  explicit Rep(Secret key) : sealer(std::move(key)) {}
-  ~Rep() override {
-    for (auto* handle : handles) db->DestroyColumnFamilyHandle(handle);
+  Rep(std::string folder, Secret key, uint64_t memory)
+      : directory(std::move(folder)), memory_bytes(memory), sealer(std::move(key)) {}
+
+  // Opens the database if the last attempt to do so again failed.
+  Result<DatabasePtr> Use() BKFS_EXCLUDES(mutex) {
+    MutexLock lock(mutex);
+    if (!store) {
+      BKFS_ASSIGN(store, OpenDatabase(directory, memory_bytes));
+    }
+    return store;
   }
 
-  Result<std::optional<Bytes>> Load(rocksdb::ColumnFamilyHandle* family, ByteView key) const {
-    rocksdb::PinnableSlice raw;
-    auto status = db->Get({}, family, ToSlice(key), &raw);
-    if (status.IsNotFound()) return std::optional<Bytes>();
-    BKFS_TRY(FromRocks(status));
-    auto opened = sealer.Open(key, ToView(raw));
-    if (!opened.ok()) return opened.status().WithContext("journal");
-    return std::optional<Bytes>(std::move(opened).value());
+  // After a failed write the database is closed and opened anew once there is room. What is
+  // written behind a log record that failed, some builds of RocksDB answer with a failed assertion.
+  Status Recover() BKFS_REQUIRES(write_mutex) BKFS_EXCLUDES(mutex) {
+    BKFS_TRY(CheckRoom(directory, memory_bytes / 2 + (1 << 20), "the journal"));
+    MutexLock lock(mutex);
+    // Nobody begins anything while the mutex is held. What does not end soon belongs to a caller
+    // that writes while it scans: it is told of the failure.
+    constexpr int kPatience = 50;
+    for (int i = 0; store && store.use_count() > 1; ++i) {
+      if (i == kPatience) return failure;
+      std::this_thread::sleep_for(std::chrono::milliseconds(2));
+    }
+    store.reset();
+    BKFS_ASSIGN(store, OpenDatabase(directory, memory_bytes));
+    failure = {};
+    return {};
   }
-  Status Apply(rocksdb::WriteBatch& batch) {
-    auto status = db->Write({}, &batch);
-    if (status.ok()) return {};
-    // RocksDB stops after a background error; with room again it can go on.
-    if (db->Resume().ok()) status = db->Write({}, &batch);
-    return FromRocks(status);
+
+  // One at a time; `fill` puts what is to be written into the batch.
+  template <typename Fill>
+  Status Write(const Fill& fill) BKFS_EXCLUDES(write_mutex, mutex) {
+    MutexLock lock(write_mutex);
+    if (!failure.ok()) BKFS_TRY(Recover());
+    BKFS_ASSIGN(const DatabasePtr at, Use());
+    return Guarded([&]() -> Status {
+      rocksdb::WriteBatch batch;
+      BKFS_TRY(FromRocks(fill(*at, batch)));
+      failure = FromRocks(at->db->Write({}, &batch));
+      return failure;
+    });
+  }
+
+  // `family` says which part.
+  Result<std::optional<Bytes>> Load(rocksdb::ColumnFamilyHandle* (Database::*family)() const,
+                                    ByteView key) {
+    BKFS_ASSIGN(const DatabasePtr at, Use());
+    return Guarded([&]() -> Result<std::optional<Bytes>> {
+      rocksdb::PinnableSlice raw;
+      const auto status = at->db->Get({}, ((*at).*family)(), ToSlice(key), &raw);
+      if (status.IsNotFound()) return std::optional<Bytes>();
+      BKFS_TRY(FromRocks(status));
+      auto opened = sealer.Open(key, ToView(raw));
+      if (!opened.ok()) return opened.status().WithContext(kWhat);
+      return std::optional<Bytes>(std::move(opened).value());
+    });
   }
 
   // LocalTrees.
   Result<std::optional<Bytes>> Get(const BlobId& id) override {
-    return Load(handles[1], id.view());
+    return Load(&Database::trees, id.view());
   }
   Status Put(const BlobId& id, ByteView blob) override {
     Bytes sealed;
     sealer.Seal(id.view(), blob, sealed);
-    rocksdb::WriteBatch batch;
-    BKFS_TRY(FromRocks(batch.Put(handles[1], ToSlice(id.view()), ToSlice(sealed))));
-    return Apply(batch);
+    return Write([&](Database& at, rocksdb::WriteBatch& batch) {
+      return batch.Put(at.trees(), ToSlice(id.view()), ToSlice(sealed));
+    });
   }
 
+  const std::string directory;
+  const uint64_t memory_bytes;
   LocalSealer sealer;
-  std::unique_ptr<rocksdb::DB> db;
-  std::vector<rocksdb::ColumnFamilyHandle*> handles;  // nodes, trees
+  Mutex write_mutex;
+  Status failure BKFS_GUARDED_BY(write_mutex);  // of the last write
+  Mutex mutex;
+  DatabasePtr store BKFS_GUARDED_BY(mutex);  // null: it could not be opened again
 };
 
 Journal::Journal(std::unique_ptr<Rep> rep) : rep_(std::move(rep)) {}
 Journal::~Journal() = default;
 
 Result<std::unique_ptr<Journal>> Journal::Open(const std::string& directory, Secret key,
-                                               uint64_t memory_bytes, Logger& log) try {
-  const rocksdb::Options options = DbOptions(memory_bytes);
-  std::vector<rocksdb::ColumnFamilyDescriptor> families{
-      {rocksdb::kDefaultColumnFamilyName, options}, {"trees", options}};
-  auto rep = std::make_unique<Rep>(std::move(key));
-  rocksdb::DB* db = nullptr;
-  auto status = rocksdb::DB::Open(options, directory, families, &rep->handles, &db);
-  rep->db.reset(db);
-  if (!status.ok()) {
-    log.Error("journal " + directory + ": " + status.ToString());
-    return FromRocks(status).WithContext(directory);
+                                               uint64_t memory_bytes, Logger& log) {
+  auto rep = std::make_unique<Rep>(directory, std::move(key), memory_bytes);
+  auto opened = rep->Use();
+  if (!opened.ok()) {
+    log.Error("journal " + directory + ": " + opened.status().message());
+    return opened.status().WithContext(directory);
   }
   return std::unique_ptr<Journal>(new Journal(std::move(rep)));
-} catch (const std::exception& error) {
-  return Status(Code::kIo, "journal " + directory + ": " + error.what());
 }
 
 Status Journal::Write(Batch& batch) {
-  rocksdb::WriteBatch out;
   Bytes sealed;
-  for (const auto& item : batch.rep_->items) {
+  BKFS_TRY(rep_->Write([&](Database& at, rocksdb::WriteBatch& out) {
     rocksdb::Status status;
-    if (item.what == Batch::Rep::Item::kPut) {
-      sealed.clear();
-      rep_->sealer.Seal(item.key, item.value, sealed);
-      status = out.Put(rep_->handles[0], ToSlice(item.key), ToSlice(sealed));
-    } else if (item.what == Batch::Rep::Item::kDelete) {
-      status = out.Delete(rep_->handles[0], ToSlice(item.key));
-    } else {
-      status = out.DeleteRange(rep_->handles[0], ToSlice(item.key), ToSlice(item.value));
+    for (const auto& item : batch.rep_->items) {
+      if (item.what == Batch::Rep::Item::kPut) {
+        sealed.clear();
+        rep_->sealer.Seal(item.key, item.value, sealed);
+        status = out.Put(at.nodes(), ToSlice(item.key), ToSlice(sealed));
+      } else if (item.what == Batch::Rep::Item::kDelete) {
+        status = out.Delete(at.nodes(), ToSlice(item.key));
+      } else {
+        status = out.DeleteRange(at.nodes(), ToSlice(item.key), ToSlice(item.value));
+      }
+      if (!status.ok()) break;
     }
-    BKFS_TRY(FromRocks(status));
-  }
-  BKFS_TRY(rep_->Apply(out));
+    return status;
+  }));
   batch.rep_->items.clear();
   batch.rep_->bytes = 0;
   return {};
 }
 
 Result<std::optional<Bytes>> Journal::Get(ByteView key) const {
-  return rep_->Load(rep_->handles[0], key);
+  return rep_->Load(&Database::nodes, key);
 }
 
 Status Journal::Scan(ByteView prefix, ByteView from, const Visitor& visit) const {
-  std::unique_ptr<rocksdb::Iterator> it(rep_->db->NewIterator({}, rep_->handles[0]));
-  for (it->Seek(ToSlice(from.empty() ? prefix : from)); it->Valid(); it->Next()) {
-    if (!it->key().starts_with(ToSlice(prefix))) break;
-    auto value = rep_->sealer.Open(ToView(it->key()), ToView(it->value()));
-    if (!value.ok()) return value.status().WithContext("journal");
-    BKFS_ASSIGN(bool more, visit(ToView(it->key()), *value));
-    if (!more) return {};
-  }
-  return FromRocks(it->status());
+  BKFS_ASSIGN(const DatabasePtr at, rep_->Use());
+  return Guarded([&]() -> Status {
+    std::unique_ptr<rocksdb::Iterator> it(at->db->NewIterator({}, at->nodes()));
+    for (it->Seek(ToSlice(from.empty() ? prefix : from)); it->Valid(); it->Next()) {
+      if (!it->key().starts_with(ToSlice(prefix))) break;
+      auto value = rep_->sealer.Open(ToView(it->key()), ToView(it->value()));
+      if (!value.ok()) return value.status().WithContext(kWhat);
+      BKFS_ASSIGN(bool more, visit(ToView(it->key()), *value));
+      if (!more) return {};
+    }
+    return FromRocks(it->status());
+  });
 }
 
-Status Journal::Sync() { return FromRocks(rep_->db->SyncWAL()); }
+// What could not be synced may be lost although a later sync succeeds (fsync(2) tells an error
+// once): it counts as a failed write, after which everything is read back from the disk.
+Status Journal::Sync() {
+  {
+    MutexLock lock(rep_->write_mutex);
+    if (!rep_->failure.ok()) BKFS_TRY(rep_->Recover());
+  }
+  BKFS_ASSIGN(const DatabasePtr at, rep_->Use());
+  Status synced = Guarded([&] { return FromRocks(at->db->SyncWAL()); });
+  if (!synced.ok()) {
+    MutexLock lock(rep_->write_mutex);
+    rep_->failure = synced;
+  }
+  return synced;
+}
 
 LocalTrees& Journal::trees() { return *rep_; }
 
 Status Journal::SweepTrees(const std::function<bool(const BlobId&)>& keep) {
-  std::unique_ptr<rocksdb::Iterator> it(rep_->db->NewIterator({}, rep_->handles[1]));
-  rocksdb::WriteBatch batch;
-  for (it->SeekToFirst(); it->Valid(); it->Next()) {
-    auto id = BlobId::FromBytes(ToView(it->key()));
-    if (id.ok() && keep(*id)) continue;
-    BKFS_TRY(FromRocks(batch.Delete(rep_->handles[1], it->key())));
-    if (batch.Count() < 1000) continue;
-    BKFS_TRY(rep_->Apply(batch));
-    batch.Clear();
-  }
-  BKFS_TRY(FromRocks(it->status()));
-  return rep_->Apply(batch);
+  constexpr size_t kAtOnce = 1000;
+  std::vector<BlobId> useless;
+  auto forget = [&] {
+    return rep_->Write([&](Database& at, rocksdb::WriteBatch& batch) {
+      rocksdb::Status status;
+      for (const BlobId& id : useless) {
+        if (status.ok()) status = batch.Delete(at.trees(), ToSlice(id.view()));
+      }
+      useless.clear();
+      return status;
+    });
+  };
+  BKFS_ASSIGN(const DatabasePtr at, rep_->Use());
+  BKFS_TRY(Guarded([&]() -> Status {
+    std::unique_ptr<rocksdb::Iterator> it(at->db->NewIterator({}, at->trees()));
+    for (it->SeekToFirst(); it->Valid(); it->Next()) {
+      auto id = BlobId::FromBytes(ToView(it->key()));
+      if (!id.ok() || keep(*id)) continue;
+      useless.push_back(*id);
+      if (useless.size() == kAtOnce) BKFS_TRY(forget());
+    }
+    return FromRocks(it->status());
+  }));
+  return forget();
 }
 
 Result<uint64_t> Journal::CountTrees() const {
+  BKFS_ASSIGN(const DatabasePtr at, rep_->Use());
   uint64_t count = 0;
-  if (!rep_->db->GetIntProperty(rep_->handles[1], rocksdb::DB::Properties::kEstimateNumKeys,
-                                &count)) {
+  if (!at->db->GetIntProperty(at->trees(), rocksdb::DB::Properties::kEstimateNumKeys, &count)) {
     return uint64_t{0};
   }
   return count;
