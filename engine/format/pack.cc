@@ -17,7 +17,7 @@ constexpr size_t kBoxedKey = 32 + kBoxOverhead;
 constexpr size_t kBytesPerSlot = 100;             // its box alone takes 80
 constexpr uint32_t kSmallestFrame = 12 + 16 + 8;  // nonce, tag, header of the inner
 
-static_assert(sizeof(fb::Frame) == 16 && sizeof(fb::Blob) == 44);
+static_assert(sizeof(fb::Frame) == 16 && sizeof(fb::Blob) == kBlobInFooter);
 
 Status Damaged(std::string_view why) {
   return {Code::kCorrupt, "pack footer is damaged: " + std::string(why)};

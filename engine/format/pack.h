@@ -15,6 +15,7 @@ constexpr size_t kPackHeader = 16;
 constexpr size_t kPackTrailer = 16;
 constexpr uint32_t kMaxFrameLength = 17 << 20;
 constexpr uint64_t kMaxPack = uint64_t{512} << 20;
+constexpr uint64_t kBlobInFooter = 44;                    // bytes for each blob
 constexpr uint64_t kMaxIndexPlain = uint64_t{256} << 20;  // of an index segment's body
 
 struct PackSlot {

@@ -168,7 +168,8 @@ std::shared_ptr<BlobWriter::OpenFrame> BlobWriter::AppendToFrame(PackKind kind, 
   Append(frame->plain, data);
   frame->blobs.push_back({id, 0, offset, length});
   pending_[Slot(kind)][id] = PendingBlob{frame, nullptr, {}, offset, length};
-  if (frame->plain.size() < target) return nullptr;
+  // Of tiny blobs fewer: who wants one of them need not decode them all.
+  if (frame->plain.size() + frame->blobs.size() * kBlobInFooter < target) return nullptr;
   return TakeFrame(kind);
 }
 
@@ -212,7 +213,7 @@ Status BlobWriter::PlaceAndPublish(OpenFrame& frame, ByteView inner) {
   const size_t slot = Slot(frame.kind);
   MutexLock placing(place_mutex_[slot]);
   // A full pack that could not be finished (no room for its end) goes first.
-  if (open_pack_[slot] && open_pack_[slot]->size >= options_.pack_target) {
+  if (open_pack_[slot] && IsFull(*open_pack_[slot])) {
     BKFS_TRY(FinishOpenPack(slot));
   }
   std::shared_ptr<TravellingPack> pack;
@@ -224,7 +225,7 @@ Status BlobWriter::PlaceAndPublish(OpenFrame& frame, ByteView inner) {
       pending_[slot][blob.id] = PendingBlob{nullptr, pack, place, blob.offset, blob.length};
     }
   }
-  if (pack->size < options_.pack_target) return {};
+  if (!IsFull(*pack)) return {};
   Status finished = FinishOpenPack(slot);
   // The frame is placed; the pack's end is tried again with the next frame or by Flush.
   return options_.keep_trying ? OkStatus() : finished;
@@ -344,7 +345,7 @@ Status BlobWriter::Flush() {
     }
   }
   BKFS_TRY(WaitForUploads());
-  return PutSegment();
+  return PutSegments();
 }
 
 Result<std::optional<BlobData>> BlobWriter::ReadPending(PackKind kind, const BlobId& id) {

@@ -32,9 +32,10 @@ Result<DedupPolicy> ParseDedupPolicy(std::string_view word);  // own|trusted|all
 struct WriterOptions {
   uint32_t contents_frame = 512 << 10;  // plaintext bytes per frame, about
   uint32_t trees_frame = 256 << 10;
-  uint64_t pack_target = 32ULL << 20;  // sealed bytes per pack, about
-  int level = 3;                       // zstd
-  size_t threads = 2;                  // compress and seal
+  uint64_t segment_target = 32ULL << 20;  // bytes of footers per index segment, about
+  uint64_t pack_target = 32ULL << 20;     // bytes per pack, about; the list of its blobs counts
+  int level = 3;                          // zstd
+  size_t threads = 2;                     // compress and seal
   size_t upload_threads = 2;
   size_t packs_in_flight = 6;  // complete packs waiting for the store; beyond, Add waits
   DedupPolicy dedup = DedupPolicy::kOwn;
@@ -132,7 +133,9 @@ class BlobWriter final : public PendingBlobs {
   bool WaitToRetry(const Status& why, int attempt) BKFS_EXCLUDES(mutex_);
   Status WaitForFrames() BKFS_EXCLUDES(mutex_);
   Status WaitForUploads() BKFS_EXCLUDES(mutex_);
-  Status PutSegment();
+  bool IsFull(const TravellingPack& pack) const;
+  Status PutSegments() BKFS_EXCLUDES(segment_mutex_);
+  Status PutSegment(const IndexSegment& segment) BKFS_REQUIRES(segment_mutex_);
   void Fail(const Status& status) BKFS_EXCLUDES(mutex_);
   Status CurrentError() BKFS_REQUIRES(mutex_);
 

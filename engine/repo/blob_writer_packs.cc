@@ -7,7 +7,14 @@
 namespace bkfs {
 
 namespace {
-constexpr size_t kSegmentEvery = 32;  // packs: what a killed backup has to send again at most
+// In an index segment, unless its bytes are the limit: what a killed backup sends again at most.
+constexpr size_t kSegmentPacks = 32;
+
+uint64_t FooterBytes(const std::vector<IndexedPack>& packs) {
+  uint64_t bytes = 0;
+  for (const auto& pack : packs) bytes += pack.footer.body.size();
+  return bytes;
+}
 }  // namespace
 
 Result<std::shared_ptr<BlobWriter::TravellingPack>> BlobWriter::NewPack(PackKind kind) {
@@ -33,6 +40,11 @@ Result<std::shared_ptr<BlobWriter::TravellingPack>> BlobWriter::NewPack(PackKind
   pack->footer.signer = self_;
   pack->footer.slots.push_back(pack->slot);
   return pack;
+}
+
+// Tiny blobs make a footer that is larger than what they hold.
+bool BlobWriter::IsFull(const TravellingPack& pack) const {
+  return pack.size + pack.footer.blobs.size() * kBlobInFooter >= options_.pack_target;
 }
 
 Status BlobWriter::FinishPack(const std::shared_ptr<TravellingPack>& pack) {
@@ -80,12 +92,13 @@ void BlobWriter::Upload(const std::shared_ptr<TravellingPack>& pack) {
     MutexLock lock(mutex_);
     if (status.ok()) store_error_ = {};
     --packs_in_flight_;
-    segment_due = unindexed_.size() >= kSegmentEvery;
+    segment_due =
+        unindexed_.size() >= kSegmentPacks || FooterBytes(unindexed_) >= options_.segment_target;
   }
   if (!status.ok()) Fail(status);
   changed_.NotifyAll();
   if (segment_due) {
-    Status put = PutSegment();
+    Status put = PutSegments();
     if (!put.ok()) context_.log.Warning("index segment not stored yet: " + put.message());
   }
 }
@@ -145,14 +158,25 @@ void BlobWriter::Settle(TravellingPack& pack) {
   pack.sealer = nullptr;
 }
 
-Status BlobWriter::PutSegment() {
+Status BlobWriter::PutSegments() {
   MutexLock one_at_a_time(segment_mutex_);
-  IndexSegment segment;
-  {
-    MutexLock lock(mutex_);
-    segment.packs = unindexed_;
+  for (;;) {
+    IndexSegment segment;
+    {
+      MutexLock lock(mutex_);
+      uint64_t bytes = 0;
+      for (const auto& pack : unindexed_) {
+        if (segment.packs.size() == kSegmentPacks || bytes >= options_.segment_target) break;
+        segment.packs.push_back(pack);
+        bytes += pack.footer.body.size();
+      }
+    }
+    if (segment.packs.empty()) return {};
+    BKFS_TRY(PutSegment(segment));
   }
-  if (segment.packs.empty()) return {};
+}
+
+Status BlobWriter::PutSegment(const IndexSegment& segment) {
   Bytes object = EncodeIndexSegment(segment, context_.header.cipher, context_.key.index_key.view(),
                                     context_.header.repo);
   IndexId id;

@@ -27,7 +27,7 @@ struct BlobWriter::TravellingPack {
   Secret key;                           // for reading back
   std::unique_ptr<FrameSealer> sealer;  // null when adopted
   Hasher hasher;
-  uint64_t size = 0;
+  uint64_t size = 0;  // without the footer until that is there
   PackFooter footer;
   SignedFooter signed_footer;
   PackId id;

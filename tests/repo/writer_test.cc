@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <thread>
 
 #include "backends/fault/fault_backend.h"
@@ -40,6 +41,46 @@ TEST(BlobWriter, WhatIsFlushedIsReadByAnotherProcess) {
     ASSERT_TRUE(IsOk(read));
     EXPECT_EQ(Bytes(read->bytes.begin(), read->bytes.end()), data);
   }
+}
+
+// Tiny blobs make footers larger than what they hold: packs are closed, and index segments put,
+// before those become too large for anybody.
+TEST(BlobWriter, TinyBlobsMakeNoHugeFooters) {
+  MemoryBackend store;
+  TestRepository test(store);
+  constexpr uint64_t kBlobs = 100'000;
+  WriterOptions options;
+  options.contents_frame = 64 << 10;
+  options.pack_target = 512 << 10;
+  options.segment_target = 2 << 20;
+  {
+    auto repo = test.OpenMaster();
+    ASSERT_TRUE(IsOk(repo));
+    auto writer = Writer(**repo, options);
+    Bytes data(8);
+    for (uint64_t i = 0; i < kBlobs; ++i) {
+      std::memcpy(data.data(), &i, sizeof i);
+      ASSERT_TRUE(IsOk(writer->Add(PackKind::kContents, data)));
+    }
+    ASSERT_TRUE(IsOk(writer->Flush()));
+  }
+  uint64_t segments = 0;
+  auto count = [&](const std::string&, uint64_t size) {
+    EXPECT_LT(size, 3U << 20);
+    ++segments;
+    return Status();
+  };
+  ASSERT_TRUE(IsOk(store.List("index/", count)));
+  EXPECT_GE(segments, 3U);
+  ASSERT_TRUE(IsOk(store.List("packs/", [](const std::string&, uint64_t size) {
+    EXPECT_LT(size, 600U << 10);
+    return Status();
+  })));
+  auto repo = test.Open(test.CloneMaster(), test.folder() + "/other");
+  ASSERT_TRUE(IsOk(repo));
+  const auto stats = (*repo)->index().GetStats();
+  ASSERT_TRUE(IsOk(stats));
+  EXPECT_GE(stats->blobs, kBlobs * 99 / 100);
 }
 
 TEST(BlobWriter, PendingBlobsAreReadAtEveryStage) {

@@ -3,8 +3,9 @@
 import os
 import random
 import shutil
+import time
 
-from harness import RepositoryTest, main, run
+from harness import RepositoryTest, is_mounted, main, run, wait_gone
 
 ROUNDS = int(os.environ.get('BKFS_POWER_CUTS', '4'))
 
@@ -54,10 +55,13 @@ class PowerCutTest(RepositoryTest):
             pid = self.daemon_pid_at_cut()
             os.kill(pid, 9)
             run('umount', '-l', self.mnt)
-            for _ in range(100):
+            # The process counts as dead before the last of its threads has let go of its files.
+            wait_gone(pid)
+            for _ in range(400):
                 if run('umount', disk, check=False).returncode == 0:
                     break
-                os.sync()
+                time.sleep(0.05)
+            self.assertFalse(is_mounted(disk))
             run('mount', '-o', 'loop', image, disk)
         self.mount()
         for name, data in synced.items():
