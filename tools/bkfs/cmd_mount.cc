@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // commit, umount: what talks to a mount's daemon.
+#include <poll.h>
 #include <sys/mount.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
-#include <csignal>
-#include <ctime>
 #include <iostream>
 
+#include "engine/base/fd.h"
 #include "fs/control.h"
 #include "tools/bkfs/cli.h"
 
@@ -47,15 +48,19 @@ Status Unmount(const std::string& path) {
 Result<int> Umount(Context& context) {
   const std::string& path = context.args.positional()[0];
   BKFS_ASSIGN(MountIdentity mount, AskMount(path));
+  // Opened before it can end: its number may be another's afterwards.
+  const UniqueFd daemon(static_cast<int>(::syscall(SYS_pidfd_open, mount.pid, 0)));
+  if (!daemon.valid()) {
+    return Status::FromErrno(errno, "process " + std::to_string(mount.pid) + " of the mount");
+  }
   BKFS_TRY(Unmount(path));
   // The kernel lets go at once; the daemon still stores what is left, and then ends.
-  const timespec pause{0, 20'000'000};
-  while (::kill(mount.pid, 0) == 0 || errno == EPERM) {
+  pollfd end{daemon.get(), POLLIN, 0};
+  while (::poll(&end, 1, 200) <= 0) {
     if (Interrupted()) {
       return Status(Code::kInterrupted, "interrupted; process " + std::to_string(mount.pid) +
                                             " still stores what is left");
     }
-    ::nanosleep(&pause, nullptr);
   }
   return int{kExitDone};
 }

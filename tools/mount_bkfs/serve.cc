@@ -8,7 +8,6 @@
 
 #include <atomic>
 #include <cerrno>
-#include <ctime>
 #include <thread>
 
 #include "engine/base/fd.h"
@@ -46,6 +45,7 @@ class SignalWatch {
       : thread_([this, &session, &log] { Watch(session, log); }) {}
   ~SignalWatch() {
     done_ = true;
+    ::pthread_kill(thread_.native_handle(), SIGHUP);  // wakes it
     thread_.join();
   }
   SignalWatch(const SignalWatch&) = delete;
@@ -54,10 +54,10 @@ class SignalWatch {
  private:
   void Watch(FuseSession& session, Logger& log) {
     const sigset_t set = StopSignals();
-    const timespec pause{0, 100'000'000};
     bool stopping = false;
-    while (!done_) {
-      if (::sigtimedwait(&set, nullptr, &pause) < 0) continue;
+    for (;;) {
+      if (::sigwaitinfo(&set, nullptr) < 0) continue;
+      if (done_) break;
       if (stopping) {
         log.Warning("a second signal: leaving what is not stored to the next mount");
         ::_exit(kExitInterrupted);
