@@ -52,7 +52,7 @@ TEST(BlobWriter, TinyBlobsMakeNoHugeFooters) {
   WriterOptions options;
   options.contents_frame = 64 << 10;
   options.pack_target = 512 << 10;
-  options.segment_target = 2 << 20;
+  options.segment_target = 1 << 20;
   {
     auto repo = test.OpenMaster();
     ASSERT_TRUE(IsOk(repo));
@@ -66,7 +66,7 @@ TEST(BlobWriter, TinyBlobsMakeNoHugeFooters) {
   }
   uint64_t segments = 0;
   auto count = [&](const std::string&, uint64_t size) {
-    EXPECT_LT(size, 3U << 20);
+    EXPECT_LT(size, 2U << 20);
     ++segments;
     return Status();
   };
