@@ -9,4 +9,7 @@ namespace bkfs {
 std::string HostName();
 std::string UserName();  // the number where there is no name
 
+// As many open files as the system allows: a directory on the way down takes one each.
+void RaiseFileLimit();
+
 }  // namespace bkfs

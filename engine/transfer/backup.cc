@@ -424,6 +424,11 @@ Result<BackupResult> BackupRun::Run() {
 
 Result<BackupResult> RunBackup(Repository& repo, const BackupOptions& options,
                                BackupObserver& observer) {
+  // Before anything is made of keys that it does not have.
+  if (!MayWrite(repo.key().type)) {
+    return Status(Code::kDenied,
+                  "a " + std::string(KeyTypeName(repo.key().type)) + " key cannot make snapshots");
+  }
   return BackupRun(repo, options, observer).Run();
 }
 

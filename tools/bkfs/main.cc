@@ -6,6 +6,7 @@
 
 #include "engine/crypto/secret.h"
 #include "tools/bkfs/cli.h"
+#include "tools/host.h"
 
 namespace bkfs {
 namespace {
@@ -22,6 +23,7 @@ int main(int argc, char** argv) try {
   ::sigaction(SIGINT, &action, nullptr);
   ::sigaction(SIGTERM, &action, nullptr);
   std::signal(SIGPIPE, SIG_IGN);
+  bkfs::RaiseFileLimit();
   bkfs::Status crypto = bkfs::InitCrypto();
   if (!crypto.ok()) {
     std::cerr << "bkfs: " << crypto.message() << "\n";
