@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <ctime>
 #include <thread>
 
@@ -20,6 +21,7 @@ namespace bkfs {
 
 namespace {
 constexpr unsigned kThreads = 4;
+constexpr int64_t kPatienceNs = 60'000'000'000;
 
 // Everything behind a mount, in the order in which it is made; taken down the other way round.
 struct Stack {
@@ -38,8 +40,9 @@ sigset_t StopSignals() {
   return set;
 }
 
-// Stops the session at the first signal. At the second the process ends at once: what is not in the
-// store yet is in the spool, where the next mount finds it.
+// Stops the session at the first signal. A ^C after that ends the process at once: what is not in
+// the store yet is in the spool, where the next mount finds it. Others say nothing new: a shutdown
+// sends SIGTERM and SIGHUP, and more than once, and must not lose the last snapshot by that.
 class SignalWatch {
  public:
   SignalWatch(FuseSession& session, Logger& log)
@@ -57,9 +60,10 @@ class SignalWatch {
     const timespec pause{0, 100'000'000};
     bool stopping = false;
     while (!done_) {
-      if (::sigtimedwait(&set, nullptr, &pause) < 0) continue;
+      const int number = ::sigtimedwait(&set, nullptr, &pause);
+      if (number < 0 || (stopping && number != SIGINT)) continue;
       if (stopping) {
-        log.Warning("a second signal: leaving what is not stored to the next mount");
+        log.Warning("a second interrupt: leaving what is not stored to the next mount");
         ::_exit(kExitInterrupted);
       }
       stopping = true;
@@ -100,6 +104,28 @@ Status OpenLog(const MountOptions& options, const std::string& cache, const Pare
   return {};
 }
 
+// Stands beside the lock while a daemon that is unmounted already stores what is left.
+std::string EndingMark(const Repository& repo) { return repo.local_directory() + "/ending"; }
+
+// umount(8) may return before the daemon is gone; who mounts again then shall wait for it, and not
+// be told of a mount that he has just ended.
+Result<std::unique_ptr<Staging>> OpenStagingPatiently(const Staging::Options& options,
+                                                      Stack& stack) {
+  const std::string mark = EndingMark(*stack.repo);
+  const int64_t start = stack.clock.MonotonicNanos();
+  for (;;) {
+    auto staging = Staging::Open(*stack.repo, options);
+    // A moment without the mark as well: it is not there at once.
+    const bool ending = ::access(mark.c_str(), F_OK) == 0;
+    const int64_t patience = ending ? kPatienceNs : kPatienceNs / 100;
+    if (staging.code() != Code::kBusy || stack.clock.MonotonicNanos() > start + patience) {
+      if (staging.ok()) ::unlink(mark.c_str());  // a killed daemon's
+      return staging;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+}
+
 Status OpenStaging(const Config& config, Stack& stack) {
   const KeyType type = stack.repo->key().type;
   if (config.mount.read_only.value_or(false)) return {};
@@ -118,7 +144,7 @@ Status OpenStaging(const Config& config, Stack& stack) {
   options.user = UserName();
   options.writer.keep_trying = true;
   if (config.mount.dedup) options.writer.dedup = *config.mount.dedup;
-  BKFS_ASSIGN(stack.staging, Staging::Open(*stack.repo, std::move(options)));
+  BKFS_ASSIGN(stack.staging, OpenStagingPatiently(options, stack));
   return {};
 }
 
@@ -152,7 +178,6 @@ Status OpenStack(const MountOptions& options, const std::string& mountpoint, con
   store.reset();
   BKFS_TRY(OpenLog(options, cache, parent, stack));
   BKFS_ASSIGN(KeyMaterial key, LoadKeyfile(config.key_file, config.passphrase_file, *stack.log));
-  parent.LeaveSession();
   // From here on threads start; they all leave these signals to SignalWatch.
   const sigset_t stop = StopSignals();
   ::pthread_sigmask(SIG_BLOCK, &stop, nullptr);
@@ -166,6 +191,7 @@ Status OpenStack(const MountOptions& options, const std::string& mountpoint, con
 Status StoreEverything(Stack& stack) {
   if (!stack.staging) return {};
   stack.log->Info("storing what is left");
+  (void)WriteNewFile(EndingMark(*stack.repo), {}, 0600).ok();  // without it nobody waits
   Status stored = stack.staging->CommitAll();
   if (!stored.ok()) {
     stack.log->Error("not everything is in the store: " + stored.message() +
@@ -204,7 +230,9 @@ int ServeMount(const MountOptions& options, const std::string& mountpoint, const
   }
   stack.session.reset();
   stack.fs.reset();
+  const std::string mark = stack.staging ? EndingMark(*stack.repo) : std::string();
   stack.staging.reset();
+  if (!mark.empty()) ::unlink(mark.c_str());
   stack.repo.reset();
   stack.log->Info("unmounted " + mountpoint);
   if (!served.ok()) parent.Failed(served);
