@@ -31,15 +31,16 @@ def is_mounted(path):
 def wait_gone(pid, seconds=60):
     """Until a process that is not our child is gone."""
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    while True:
         try:
             with open(f'/proc/{pid}/stat', encoding='utf-8') as stat:
                 if stat.read().rsplit(')', 1)[1].split()[0] == 'Z':
                     return
         except (FileNotFoundError, ProcessLookupError):
             return
+        if time.monotonic() >= until:
+            raise AssertionError(f'process {pid} is still there')
         time.sleep(0.02)
-    raise AssertionError(f'process {pid} is still there')
 
 
 class RepositoryTest(unittest.TestCase):
