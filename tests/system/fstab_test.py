@@ -223,13 +223,11 @@ class FstabTest(RepositoryTest):
         self.assertIn('Permission denied', refused.stderr)
 
     def test_automount_and_shutdown(self):
-        root = self.path('root')
+        # Not in the scratch folder, which is removed before the mounts would be.
+        root = '/mnt/root'
         os.mkdir(root)
-        layers = self.path('layers')
-        os.mkdir(layers)
-        run('mount', '-t', 'tmpfs', 'tmpfs', layers)
-        overlay('/', root, layers + '/root')
-        self.addCleanup(run, 'umount', '-l', root, layers)
+        overlay('/', root, '/mnt/layers')
+        self.addCleanup(run, 'umount', '-l', root)
         install(root)
         os.makedirs(root + '/mnt/backup')
         run('cp', '-a', self.repo, root + '/srv/bkfs-repo')
