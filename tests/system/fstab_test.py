@@ -117,7 +117,11 @@ class FstabTest(RepositoryTest):
         run('mount', '-t', 'bkfs', '-r', self.repo, self.mnt, '-o', self.options())
         self.assertNotIn('incoming', os.listdir(self.mnt))
         self.assertIn('home', os.listdir(self.mnt + '/latest'))
+        run('umount', self.mnt)
+        run('mount', '-t', 'bkfs', self.repo, self.mnt, '-o', self.options())
+        pid = self.daemon_pid()
         run('umount', '-l', self.mnt)
+        wait_gone(pid)
 
     def test_a_line_of_fstab(self):
         self.fstab(f'{self.repo} {self.mnt} bkfs ' +
@@ -143,7 +147,7 @@ class FstabTest(RepositoryTest):
         run('mount', '-a')
         with open('/proc/self/mountinfo', encoding='utf-8') as table:
             self.assertEqual(sum(self.mnt in line for line in table), 1)
-        run('umount', self.mnt)
+        run('bkfs', 'umount', self.mnt)
 
     def test_blanks_commas_and_quotes(self):
         odd = self.path("a b, c'd")   # not a double quote: mount(8) itself makes something else of it
@@ -160,7 +164,7 @@ class FstabTest(RepositoryTest):
         for way in (quoted, escaped):
             with self.subTest(way):
                 run('mount', '-t', 'bkfs', self.repo, self.mnt, '-o', way)
-                run('umount', self.mnt)
+                run('bkfs', 'umount', self.mnt)
         fields = [field.replace(' ', '\\040') for field in (self.repo, self.mnt, 'bkfs', quoted)]
         self.fstab(' '.join(fields) + ' 0 0')
         run('mount', self.mnt)
