@@ -58,9 +58,10 @@ Result<int> Check(Context& context) {
                 << Printable(file.series) << ":" << Printable(file.path) << ": "
                 << file.why.message() << "\n";
     }
-    std::cout << report->snapshots << " snapshots, " << report->packs << " packs ("
-              << HumanSize(report->pack_bytes) << "), " << report->segments
-              << " index segments: " << (report->damaged() ? "DAMAGED" : "no damage found") << "\n";
+    std::cout << Counted(report->snapshots, "snapshot") << ", " << Counted(report->packs, "pack")
+              << " (" << HumanSize(report->pack_bytes) << "), "
+              << Counted(report->segments, "index segment") << ": "
+              << (report->damaged() ? "DAMAGED" : "no damage found") << "\n";
     if (!options.read_data && !report->damaged()) {
       std::cout << "contents were not read (--read-data does)\n";
     }

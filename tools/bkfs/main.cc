@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <poll.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdlib>
 #include <exception>
@@ -33,6 +36,14 @@ int main(int argc, char** argv) try {
   if (!exit_code.ok()) {
     std::cerr << "bkfs: " << exit_code.status().message() << "\n";
     return bkfs::ExitCodeOf(exit_code.status());
+  }
+  if (!std::cout.good()) {
+    // Who reads no further, as head(1) does, knows it himself.
+    pollfd out{STDOUT_FILENO, POLLOUT, 0};
+    if (::poll(&out, 1, 0) <= 0 || (out.revents & POLLERR) == 0) {
+      std::cerr << "bkfs: standard output cannot be written\n";
+    }
+    return bkfs::kExitFailed;
   }
   return *exit_code;
 } catch (const std::exception& error) {
