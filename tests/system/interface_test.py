@@ -2,9 +2,13 @@
 """The interface that others rely upon, and what bad input gets."""
 import json
 import os
+import pty
 import shutil
+import signal
 import stat
 import subprocess
+import termios
+import time
 
 from harness import BKFS, MOUNT_BKFS, RepositoryTest, main, run
 
@@ -249,6 +253,46 @@ class InterfaceTest(RepositoryTest):
         self.assertTrue(stat.S_ISFIFO(os.stat(pipe).st_mode))
         missing = self.bkfs('fetch', 'home', 'a', self.path('no/where'), code=1)
         self.assertIn('no/where: No such file', missing.stderr)
+
+    def test_interrupted_at_the_passphrase(self):
+        """^C there ends the program and leaves the terminal's echo on; the right answer is taken."""
+        with open(self.path('words'), 'w', encoding='utf-8') as file:
+            file.write('open sesame\n')
+        self.bkfs('derive', '-t', 'ReadOnly', '-O', self.path('locked.key'), '--passphrase-file', self.path('words'))
+        for typed, code in ((b'\x03', 130), (b'open sesame\n', 0)):
+            pid, terminal = pty.fork()
+            if pid == 0:
+                os.execve(BKFS, [BKFS, 'snapshots', '-R', self.repo, '-K', self.path('locked.key')], self.environment)
+            said = b''
+            while b'Passphrase' not in said:
+                said += os.read(terminal, 100)
+            # The prompt is shown before the terminal is silent.
+            while termios.tcgetattr(terminal)[3] & termios.ECHO:
+                time.sleep(0.01)
+            os.write(terminal, typed)
+            try:
+                while part := os.read(terminal, 1000):
+                    said += part
+            except OSError:
+                pass   # how a terminal ends
+            self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), code, said)
+            self.assertNotIn(b'sesame', said)
+            os.close(terminal)
+
+    def test_check_can_be_interrupted(self):
+        with open(self.source + '/large', 'wb') as file:
+            for _ in range(300):
+                file.write(os.urandom(1 << 20))
+        self.backup()
+        for delay in (0.1, 0.2, 0.4, 0.8):   # too soon it is no program yet, too late it is done
+            check = subprocess.Popen([BKFS, 'check', '--read-data', '-R', self.repo, '-K', self.master],
+                                     stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=self.environment)
+            time.sleep(delay)
+            check.send_signal(signal.SIGINT)
+            said = check.communicate(timeout=60)[1]
+            if check.returncode == 130:
+                break
+        self.assertEqual((check.returncode, said.strip()), (130, b'bkfs: interrupted'))
 
     def test_a_full_or_closed_output(self):
         self.backup()

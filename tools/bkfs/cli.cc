@@ -195,7 +195,10 @@ std::vector<std::string> Arguments::All(const std::string& option) const {
 }
 
 Result<std::unique_ptr<Repository>> Context::Open(Repository::Options options) const {
-  return OpenRepository(config, env, std::move(options), *log, *clock);
+  auto repo = OpenRepository(config, env, std::move(options), *log, *clock);
+  if (only_looks) EndAtOnceWhenInterrupted();
+  if (Interrupted() && repo.ok()) return Status(Code::kInterrupted, "interrupted");
+  return repo;
 }
 
 std::vector<Command> AllCommands() {
@@ -247,6 +250,8 @@ Result<int> RunProgram(const std::vector<std::string>& arguments, const Environm
   SystemClock clock;
   context.log = &log;
   context.clock = &clock;
+  // Not before the key is asked for: the prompt has something to tidy up.
+  context.only_looks = command->only_looks;
   return command->run(context);
 }
 

@@ -248,7 +248,7 @@ std::vector<Command> KeyCommands() {
        0,
        0,
        Derive},
-      {"key list", "", "lists the repository's keys", {}, 0, 0, KeyList},
+      {"key list", "", "lists the repository's keys", {}, 0, 0, KeyList, true},
       {"key show", "[FILE]", "tells what a keyfile is", {}, 0, 1, KeyShow},
       {"key revoke",
        "KEY",

@@ -141,8 +141,9 @@ std::vector<Command> SnapshotCommands() {
        {{"name,n", "NAME", "of this series only"}},
        0,
        0,
-       Snapshots},
-      {"stats", "", "tells how much is stored", {}, 0, 0, Stats},
+       Snapshots,
+       true},
+      {"stats", "", "tells how much is stored", {}, 0, 0, Stats, true},
       {"version", "", "tells the program's version", {}, 0, 0, Version},
   };
 }

@@ -13,10 +13,21 @@
 namespace bkfs {
 namespace {
 volatile std::sig_atomic_t interrupted = 0;
-extern "C" void OnSignal(int) { interrupted = 1; }
+volatile std::sig_atomic_t at_once = 0;
+
+extern "C" void OnSignal(int) {
+  if (interrupted == 0 && at_once == 0) {
+    interrupted = 1;
+    return;
+  }
+  constexpr char kText[] = "\nbkfs: interrupted\n";
+  (void)!::write(STDERR_FILENO, kText, sizeof kText - 1);
+  ::_exit(kExitInterrupted);
+}
 }  // namespace
 
 bool Interrupted() { return interrupted != 0; }
+void EndAtOnceWhenInterrupted() { at_once = 1; }
 }  // namespace bkfs
 
 int main(int argc, char** argv) try {
