@@ -141,6 +141,17 @@ class FstabTest(RepositoryTest):
         run('umount', '-c', self.mnt)   # as systemd calls it
         self.assert_stored('home', 'second')
 
+    def test_umount_does_not_wait_for_a_bind_mount(self):
+        run('mount', '-t', 'bkfs', self.repo, self.mnt, '-o', self.options('uhelper=fuse.bkfs'))
+        bound = self.path('bound')
+        os.mkdir(bound)
+        run('mount', '--bind', self.mnt + '/snapshots', bound)
+        pid = self.daemon_pid()
+        run('umount', self.mnt)
+        self.assertTrue(os.path.exists(f'/proc/{pid}'))
+        run('umount', bound)
+        wait_gone(pid)
+
     def test_mount_all_mounts_once(self):
         self.fstab(f'{self.repo} {self.mnt} bkfs {self.options()} 0 0')
         run('mount', '-a')
