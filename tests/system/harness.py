@@ -48,6 +48,8 @@ class RepositoryTest(unittest.TestCase):
 
     def setUp(self):
         self.scratch = tempfile.mkdtemp(prefix='bkfs-system-')
+        # First of the cleanups and so the last to run: disks that a test mounts in there are gone then.
+        self.addCleanup(shutil.rmtree, self.scratch, ignore_errors=True)
         self.repo = self.path('repo')
         self.master = self.path('master.key')
         self.mnt = self.path('mnt')
@@ -65,7 +67,6 @@ class RepositoryTest(unittest.TestCase):
                     wait_gone(pid, 20)
                 except AssertionError:
                     os.kill(pid, signal.SIGKILL)
-        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def path(self, *parts):
         return os.path.join(self.scratch, *parts)
