@@ -4,6 +4,8 @@
 namespace bkfs {
 
 namespace {
+constexpr size_t kLongestLine = 8192;
+
 std::string_view Trim(std::string_view text) {
   constexpr std::string_view kBlanks = " \t\r";
   size_t first = text.find_first_not_of(kBlanks);
@@ -14,9 +16,14 @@ std::string_view Trim(std::string_view text) {
 Status ParseLine(std::string_view line, int number, const std::string& file, std::string& section,
                  std::vector<IniEntry>& out) {
   if (line.empty() || line[0] == '#' || line[0] == ';') return {};
-  if (line.find('\0') != std::string_view::npos) {
-    return IniError(file, number, "a NUL byte; this is no configuration file");
+  for (char c : line) {
+    if (c == '\0') return IniError(file, number, "a NUL byte; this is no configuration file");
+    // Nor shall a terminal see it in a message.
+    if (static_cast<unsigned char>(c) < 0x20 && c != '\t') {
+      return IniError(file, number, "a control character; this is no configuration file");
+    }
   }
+  if (line.size() > kLongestLine) return IniError(file, number, "the line is too long");
   if (line[0] == '[') {
     std::string_view name =
         line.back() == ']' ? Trim(line.substr(1, line.size() - 2)) : std::string_view();

@@ -25,14 +25,18 @@ Result<std::string> Absolute(const std::string& path) {
   return absolute.lexically_normal().string();
 }
 
-// Switches the terminal's echo off for as long as it lives.
+constexpr uint8_t kControlC = 3;
+
+// Switches the terminal's echo off for as long as it lives. ^C ends the line there instead of the
+// process, which would leave the terminal mute.
 class EchoOff {
  public:
   explicit EchoOff(int fd) : fd_(fd) {
     known_ = ::tcgetattr(fd, &before_) == 0;
     if (!known_) return;
     termios silent = before_;
-    silent.c_lflag &= ~static_cast<tcflag_t>(ECHO);
+    silent.c_lflag &= ~static_cast<tcflag_t>(ECHO | ISIG);
+    silent.c_cc[VEOL] = kControlC;
     ::tcsetattr(fd, TCSAFLUSH, &silent);
   }
   ~EchoOff() {
@@ -47,12 +51,16 @@ class EchoOff {
   termios before_{};
 };
 
-// Bytes up to a line feed or the end, straight into locked memory.
-Result<Secret> ReadLine(int fd, const std::string& what) {
+// Bytes up to a line feed or the end, straight into locked memory. On a terminal a signal or ^C is
+// kInterrupted.
+Result<Secret> ReadLine(int fd, const std::string& what, bool terminal = false) {
   Secret buffer(kMaxPassphrase);
   size_t length = 0;
   while (length < kMaxPassphrase) {
     ssize_t n = ::read(fd, buffer.mutable_view().data() + length, 1);
+    if (terminal && (n < 0 ? errno == EINTR : n > 0 && buffer.view()[length] == kControlC)) {
+      return Status(Code::kInterrupted, "interrupted");
+    }
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return Status(Code::kInvalid, Status::FromErrno(errno, what).message());
     if (n == 0 || buffer.view()[length] == '\n') break;
@@ -110,7 +118,7 @@ Result<Secret> PromptPassphrase(const std::string& prompt) {
   BKFS_TRY(WriteAll(tty.get(), AsBytes(prompt), "terminal"));
   Result<Secret> line = [&] {
     EchoOff quiet(tty.get());
-    return ReadLine(tty.get(), "terminal");
+    return ReadLine(tty.get(), "terminal", true);
   }();
   BKFS_TRY(WriteAll(tty.get(), AsBytes("\n"), "terminal"));
   return line;

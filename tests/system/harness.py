@@ -31,15 +31,16 @@ def is_mounted(path):
 def wait_gone(pid, seconds=60):
     """Until a process that is not our child is gone."""
     until = time.monotonic() + seconds
-    while time.monotonic() < until:
+    while True:
         try:
             with open(f'/proc/{pid}/stat', encoding='utf-8') as stat:
                 if stat.read().rsplit(')', 1)[1].split()[0] == 'Z':
                     return
         except (FileNotFoundError, ProcessLookupError):
             return
+        if time.monotonic() >= until:
+            raise AssertionError(f'process {pid} is still there')
         time.sleep(0.02)
-    raise AssertionError(f'process {pid} is still there')
 
 
 class RepositoryTest(unittest.TestCase):
@@ -47,6 +48,8 @@ class RepositoryTest(unittest.TestCase):
 
     def setUp(self):
         self.scratch = tempfile.mkdtemp(prefix='bkfs-system-')
+        # First of the cleanups and so the last to run: disks that a test mounts in there are gone then.
+        self.addCleanup(shutil.rmtree, self.scratch, ignore_errors=True)
         self.repo = self.path('repo')
         self.master = self.path('master.key')
         self.mnt = self.path('mnt')
@@ -64,7 +67,6 @@ class RepositoryTest(unittest.TestCase):
                     wait_gone(pid, 20)
                 except AssertionError:
                     os.kill(pid, signal.SIGKILL)
-        shutil.rmtree(self.scratch, ignore_errors=True)
 
     def path(self, *parts):
         return os.path.join(self.scratch, *parts)

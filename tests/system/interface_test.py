@@ -2,9 +2,15 @@
 """The interface that others rely upon, and what bad input gets."""
 import json
 import os
+import pty
 import shutil
+import signal
+import stat
+import subprocess
+import termios
+import time
 
-from harness import MOUNT_BKFS, RepositoryTest, main, run
+from harness import BKFS, MOUNT_BKFS, RepositoryTest, main, run
 
 
 class InterfaceTest(RepositoryTest):
@@ -154,12 +160,12 @@ class InterfaceTest(RepositoryTest):
         with open(config, 'w', encoding='utf-8') as file:
             file.write(f'[Repository]\nURL = {self.repo}\nKeyFile = {self.master}\n'
                        f'[Backup]\nName = conf\nPaths = {self.source}\nExclude = sub/\n')
-        run(os.environ['BKFS'], 'backup', '-C', config, env=self.environment)
+        run(BKFS, 'backup', '-C', config, env=self.environment)
         self.assertEqual([s['name'] for s in self.snapshots()], ['conf'])
         for bad in ('[Repository]\nURLL = x\n', '[Nonsense]\n', '', '[Cache]\nSize = many\n'):
             with open(config, 'w', encoding='utf-8') as file:
                 file.write(bad)
-            done = run(os.environ['BKFS'], 'snapshots', '-C', config, check=False, env=self.environment)
+            done = run(BKFS, 'snapshots', '-C', config, check=False, env=self.environment)
             self.assertEqual(done.returncode, 2, done.stderr)
             self.assertIn('c.ini', done.stderr)
 
@@ -173,6 +179,134 @@ class InterfaceTest(RepositoryTest):
         self.assertEqual(self.snapshots()[0]['signature'], 'revoked')
         self.bkfs('backup', '--name', 'r', self.source, key=key, code=1)
         self.bkfs('restore', 'r', self.path('out'))
+
+    def test_what_a_key_may_not_do(self):
+        self.backup()
+        for kind, refused in (('ReadOnly', ('backup',)), ('Maintain', ('backup', 'restore', 'fetch')),
+                              ('LogOnly', ('backup', 'restore', 'fetch', 'ls', 'find', 'diff')),
+                              ('WriteOnly', ('restore', 'fetch', 'ls', 'find', 'diff', 'snapshots'))):
+            key = self.derive(kind)
+            commands = {'backup': ('--name', 'x', self.source), 'restore': ('home', self.path('out')),
+                        'fetch': ('home', 'a', '-'), 'ls': ('home',), 'find': ('a',), 'diff': ('home', 'home'),
+                        'snapshots': ()}
+            for name, arguments in commands.items():
+                with self.subTest(f'{kind} {name}'):
+                    done = self.bkfs(name, *arguments, key=key, code=1 if name in refused else 0)
+                    self.assertEqual(len(done.stderr.splitlines()) if name in refused else 1, 1, done.stderr)
+            shutil.rmtree(self.path('out'), ignore_errors=True)
+        self.bkfs('derive', '-t', 'ReadOnly', '-O', self.path('k'), '-K', self.path('ReadOnly.key'), code=1)
+        self.assertFalse(os.path.exists(self.path('k')))
+
+    def test_slips_of_the_finger(self):
+        def said(*arguments, code=2):
+            done = run(BKFS, *arguments, check=False, env=self.environment)
+            self.assertEqual(done.returncode, code, done.stderr)
+            self.assertEqual(len(done.stderr.splitlines()), 1, done.stderr)
+            return done.stderr
+        self.assertIn('key list, key show, key revoke', said('key'))
+        self.assertIn('key list, key show, key revoke', said('-R', self.repo, 'key', 'nonsense'))
+        self.assertIn("no command 'nonsense'", said('-R', self.repo, 'nonsense'))
+        self.assertIn("no command 'nonsense'", said('help', 'nonsense'))
+        self.assertIn('which command', said('-q'))
+        self.assertIn('usage: bkfs snapshots [OPTION...]: no arguments', said('snapshots', 'home'))
+        self.assertIn('control character', self.bad_config(b'[Repository]\nURL = \x1b[31m\n'))
+        self.assertIn("no snapshots of series 'nonsense'", self.bkfs('snapshots', '-n', 'nonsense').stdout)
+
+    def bad_config(self, text):
+        with open(self.path('bad.ini'), 'wb') as file:
+            file.write(text)
+        done = run(BKFS, 'snapshots', '-C', self.path('bad.ini'), check=False, env=self.environment)
+        self.assertEqual(done.returncode, 2)
+        self.assertNotIn('\x1b', done.stderr)
+        return done.stderr
+
+    def test_init_wants_a_folder_of_its_own(self):
+        taken = self.path('taken')
+        os.mkdir(taken)
+        with open(taken + '/letter', 'w', encoding='utf-8') as file:
+            file.write('x')
+        self.repo = taken
+        self.assertIn('not empty', self.bkfs('init', '-K', self.path('new.key'), code=2).stderr)
+        self.assertEqual(os.listdir(taken), ['letter'])
+        self.assertFalse(os.path.exists(self.path('new.key')))
+        os.unlink(taken + '/letter')
+        os.mkdir(taken + '/lost+found')   # a disk of its own
+        self.bkfs('init', '-K', self.path('new.key'))
+
+    def test_revoking_takes_more_than_a_digit(self):
+        self.derive('ReadWrite')
+        keys = json.loads(self.bkfs('key', 'list', '--json').stdout)
+        derived = [k for k in keys if k['type'] == 'ReadWrite'][0]['key']
+        for short in ('', derived[0], derived[:7]):
+            self.bkfs('key', 'revoke', short, code=1)
+        self.assertNotIn('revoked', self.bkfs('key', 'list').stdout)
+        self.bkfs('key', 'revoke', derived[:8])
+
+    def test_fetch_writes_to_what_is_no_file(self):
+        self.backup()
+        pipe = self.path('pipe')
+        os.mkfifo(pipe)
+        reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        self.bkfs('fetch', 'home', 'a', pipe)
+        self.assertEqual(os.read(reader, 100), b'hello\n')
+        os.close(reader)
+        self.assertTrue(stat.S_ISFIFO(os.stat(pipe).st_mode))
+        missing = self.bkfs('fetch', 'home', 'a', self.path('no/where'), code=1)
+        self.assertIn('no/where: No such file', missing.stderr)
+
+    def test_interrupted_at_the_passphrase(self):
+        """^C there ends the program and leaves the terminal's echo on; the right answer is taken."""
+        with open(self.path('words'), 'w', encoding='utf-8') as file:
+            file.write('open sesame\n')
+        self.bkfs('derive', '-t', 'ReadOnly', '-O', self.path('locked.key'), '--passphrase-file', self.path('words'))
+        for typed, code in ((b'\x03', 130), (b'open sesame\n', 0)):
+            pid, terminal = pty.fork()
+            if pid == 0:
+                os.execve(BKFS, [BKFS, 'snapshots', '-R', self.repo, '-K', self.path('locked.key')], self.environment)
+            said = b''
+            while b'Passphrase' not in said:
+                said += os.read(terminal, 100)
+            # The prompt is shown before the terminal is silent.
+            while termios.tcgetattr(terminal)[3] & termios.ECHO:
+                time.sleep(0.01)
+            os.write(terminal, typed)
+            try:
+                while part := os.read(terminal, 1000):
+                    said += part
+            except OSError:
+                pass   # how a terminal ends
+            self.assertEqual(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), code, said)
+            self.assertNotIn(b'sesame', said)
+            os.close(terminal)
+
+    def test_check_can_be_interrupted(self):
+        with open(self.source + '/large', 'wb') as file:
+            for _ in range(300):
+                file.write(os.urandom(1 << 20))
+        self.backup()
+        for delay in (0.1, 0.2, 0.4, 0.8):   # too soon it is no program yet, too late it is done
+            check = subprocess.Popen([BKFS, 'check', '--read-data', '-R', self.repo, '-K', self.master],
+                                     stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, env=self.environment)
+            time.sleep(delay)
+            check.send_signal(signal.SIGINT)
+            said = check.communicate(timeout=60)[1]
+            if check.returncode == 130:
+                break
+        self.assertEqual((check.returncode, said.strip()), (130, b'bkfs: interrupted'))
+
+    def test_a_full_or_closed_output(self):
+        self.backup()
+        with open('/dev/full', 'wb') as full:
+            for command in (('snapshots',), ('ls', 'home'), ('fetch', 'home', 'a', '-')):
+                done = subprocess.run([BKFS, *command, '-R', self.repo, '-K', self.master], stdout=full,
+                                      stderr=subprocess.PIPE, env=self.environment, check=False)
+                self.assertEqual((done.returncode, len(done.stderr.splitlines())), (1, 1), done.stderr)
+        reader, writer = os.pipe()
+        os.close(reader)
+        done = subprocess.run([BKFS, 'ls', 'home', '-R', self.repo, '-K', self.master], stdout=writer,
+                              stderr=subprocess.PIPE, env=self.environment, check=False)
+        os.close(writer)
+        self.assertEqual(done.stderr, b'')   # `| head` is nobody's mistake
 
     def test_mount_refusals(self):
         absent = self.mnt

@@ -37,6 +37,9 @@ TEST(IniTest, ErrorsNameFileAndLine) {
   EXPECT_EQ(ErrorOf("[S]\n=v\n"), "f.ini:2: want key = value, have '=v'");
   EXPECT_EQ(ErrorOf(std::string_view("[S]\na\0=b\n", 9)),
             "f.ini:2: a NUL byte; this is no configuration file");
+  EXPECT_EQ(ErrorOf("[S]\na\x1b[31m\n"),
+            "f.ini:2: a control character; this is no configuration file");
+  EXPECT_EQ(ErrorOf("[S]\n" + std::string(9000, 'a')), "f.ini:2: the line is too long");
 }
 
 }  // namespace

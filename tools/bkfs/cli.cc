@@ -14,6 +14,23 @@ namespace po = boost::program_options;
 
 namespace {
 
+// Lines as the program's own: who sits before a terminal has a clock.
+class TerminalLogger final : public Logger {
+ public:
+  explicit TerminalLogger(bool verbose) : least_(verbose ? LogLevel::kInfo : LogLevel::kWarning) {}
+  void Log(LogLevel level, std::string_view message) override {
+    if (level < least_) return;
+    std::string line = "bkfs: ";
+    if (level == LogLevel::kWarning) line += "warning: ";
+    line += message;
+    line += "\n";
+    std::cerr << line;  // at once, since threads write here
+  }
+
+ private:
+  const LogLevel least_;
+};
+
 const std::vector<OptionSpec>& GlobalOptions() {
   static const std::vector<OptionSpec> kOptions{
       {"config,C", "FILE", "configuration file (BKFS_CONFIG_FILE)"},
@@ -109,7 +126,32 @@ Result<Arguments> ParseArguments(const Command& command, const std::vector<std::
 
 Status CheckCount(const Command& command, size_t count) {
   if (count >= command.least && count <= command.most) return {};
-  return {Code::kInvalid, "usage: bkfs " + command.name + " " + command.arguments};
+  const std::string takes = command.arguments.empty() ? ": no arguments" : " " + command.arguments;
+  return {Code::kInvalid,
+          "usage: bkfs " + command.name + (command.options.empty() ? "" : " [OPTION...]") + takes};
+}
+
+// Of the options that may stand before the command.
+bool TakesValue(const std::string& word) {
+  return word == "-R" || word == "-K" || word == "-C" || word == "--repository" ||
+         word == "--key-file" || word == "--config" || word == "--cache-dir" ||
+         word == "--passphrase-file";
+}
+
+// Why TakeCommand found nothing: names the word that it stopped at.
+Status NoCommand(const std::vector<Command>& commands, const std::vector<std::string>& words) {
+  constexpr const char* kHelp = " ('bkfs help' lists them)";
+  size_t at = 0;
+  while (at < words.size() && words[at].starts_with('-')) at += TakesValue(words[at]) ? 2 : 1;
+  if (at >= words.size()) return {Code::kInvalid, std::string("which command?") + kHelp};
+  std::string longer;
+  for (const auto& command : commands) {
+    if (command.name.starts_with(words[at] + " ")) {
+      longer += (longer.empty() ? "" : ", ") + command.name;
+    }
+  }
+  if (!longer.empty()) return {Code::kInvalid, "want one of: " + longer};
+  return {Code::kInvalid, "there is no command '" + words[at] + "'" + kHelp};
 }
 
 // The command that `words` begin with ("key list" takes two); removes its name from them.
@@ -131,11 +173,7 @@ const Command* TakeCommand(const std::vector<Command>& commands, std::vector<std
                   words.begin() + static_cast<ptrdiff_t>(at) + 2);
       return &command;
     }
-    const bool takes_value = words[at] == "-R" || words[at] == "-K" || words[at] == "-C" ||
-                             words[at] == "--repository" || words[at] == "--key-file" ||
-                             words[at] == "--config" || words[at] == "--cache-dir" ||
-                             words[at] == "--passphrase-file";
-    if (takes_value) {
+    if (TakesValue(words[at])) {
       ++at;
     } else if (!words[at].starts_with('-')) {
       return nullptr;
@@ -157,7 +195,10 @@ std::vector<std::string> Arguments::All(const std::string& option) const {
 }
 
 Result<std::unique_ptr<Repository>> Context::Open(Repository::Options options) const {
-  return OpenRepository(config, env, std::move(options), *log, *clock);
+  auto repo = OpenRepository(config, env, std::move(options), *log, *clock);
+  if (only_looks) EndAtOnceWhenInterrupted();
+  if (Interrupted() && repo.ok()) return Status(Code::kInterrupted, "interrupted");
+  return repo;
 }
 
 std::vector<Command> AllCommands() {
@@ -179,16 +220,14 @@ Result<int> RunProgram(const std::vector<std::string>& arguments, const Environm
         PrintCommandHelp(*command);
         return int{kExitDone};
       }
+      return NoCommand(commands, words);
     }
     PrintHelp(commands);
     return words.empty() ? int{kExitUsage} : int{kExitDone};
   }
-  if (words[0] == "--version") words[0] = "version";
+  if (words[0] == "--version" || words[0] == "-V") words[0] = "version";
   const Command* command = TakeCommand(commands, words);
-  if (!command) {
-    return Status(Code::kInvalid,
-                  "there is no command '" + words[0] + "' ('bkfs help' lists them)");
-  }
+  if (!command) return NoCommand(commands, words);
   Context context;
   BKFS_ASSIGN(context.args, ParseArguments(*command, words));
   if (context.args.Has("help")) {
@@ -207,10 +246,12 @@ Result<int> RunProgram(const std::vector<std::string>& arguments, const Environm
   config.passphrase_file = context.args.Get("passphrase-file");
   config.cache_directory = context.args.Get("cache-dir");
   BKFS_ASSIGN(context.config, MakeConfig(config, env));
-  BKFS_ASSIGN(auto log, OpenLogger("", context.verbose ? LogLevel::kInfo : LogLevel::kWarning));
+  TerminalLogger log(context.verbose);
   SystemClock clock;
-  context.log = log.get();
+  context.log = &log;
   context.clock = &clock;
+  // Not before the key is asked for: the prompt has something to tidy up.
+  context.only_looks = command->only_looks;
   return command->run(context);
 }
 

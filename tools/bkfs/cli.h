@@ -37,6 +37,7 @@ struct Context {
   bool json = false;
   bool quiet = false;
   bool verbose = false;
+  bool only_looks = false;
   Logger* log = nullptr;
   Clock* clock = nullptr;
 
@@ -57,6 +58,7 @@ struct Command {
   size_t least = 0;  // positional arguments
   size_t most = 0;
   std::function<Result<int>(Context&)> run;
+  bool only_looks = false;  // may be interrupted anywhere
 };
 
 // All commands, in the order help shows them.
@@ -73,7 +75,9 @@ std::vector<Command> RestoreCommands();
 std::vector<Command> CheckCommands();
 std::vector<Command> MountCommands();
 
-// True once SIGINT or SIGTERM arrived.
+// True once SIGINT or SIGTERM arrived. A second one ends the program wherever it is.
 bool Interrupted();
+// From now on the first one does: nothing is begun that had to be tidied up.
+void EndAtOnceWhenInterrupted();
 
 }  // namespace bkfs

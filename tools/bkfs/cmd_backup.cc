@@ -22,7 +22,7 @@ class BackupPrinter final : public BackupObserver {
     line_.Say("bkfs: " + Printable(path) + ": " + why.message());
   }
   void Progress(const BackupCounts& counts) override {
-    line_.Update(std::to_string(counts.files) + " files, " + HumanSize(counts.bytes) + ", " +
+    line_.Update(Counted(counts.files, "file") + ", " + HumanSize(counts.bytes) + ", " +
                      HumanSize(counts.read_bytes) + " read",
                  counts.done_bytes, counts.expected_bytes);
   }
@@ -65,6 +65,11 @@ Result<BackupOptions> MakeOptions(const Context& context) {
 Result<int> Backup(Context& context) {
   BKFS_ASSIGN(BackupOptions options, MakeOptions(context));
   BKFS_ASSIGN(auto repo, context.Open());
+  if (!MayWrite(repo->key().type)) {
+    return Status(Code::kDenied, "a " + std::string(KeyTypeName(repo->key().type)) +
+                                     " key cannot write; backup takes WriteOnly, ReadWrite or the "
+                                     "master key");
+  }
   const int64_t start = context.clock->MonotonicNanos();
   Result<BackupResult> result = [&] {
     BackupPrinter printer(*context.clock, context.quiet || context.json);
@@ -90,8 +95,8 @@ Result<int> Backup(Context& context) {
               << "\n";
   } else {
     if (!context.quiet) {
-      std::cerr << result->totals.files << " files, " << HumanSize(result->totals.bytes) << "; "
-                << result->counts.read_files << " files read, "
+      std::cerr << Counted(result->totals.files, "file") << ", " << HumanSize(result->totals.bytes)
+                << "; " << result->counts.read_files << " read, "
                 << HumanSize(result->writer.bytes_new) << " new, "
                 << HumanSize(result->writer.bytes_stored) << " stored\n";
     }

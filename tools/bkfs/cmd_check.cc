@@ -40,9 +40,7 @@ Result<int> Check(Context& context) {
   Result<CheckReport> report = [&] {
     ProgressLine line(*context.clock, context.quiet || context.json);
     return CheckRepository(*repo, options, [&](std::string_view stage, uint64_t done, uint64_t of) {
-      line.Update(
-          "checking " + std::string(stage) + " " + std::to_string(done) + "/" + std::to_string(of),
-          done, 0);
+      line.Count("checking " + std::string(stage), done, of);
     });
   }();
   if (!report.ok()) return report.status();
@@ -58,9 +56,10 @@ Result<int> Check(Context& context) {
                 << Printable(file.series) << ":" << Printable(file.path) << ": "
                 << file.why.message() << "\n";
     }
-    std::cout << report->snapshots << " snapshots, " << report->packs << " packs ("
-              << HumanSize(report->pack_bytes) << "), " << report->segments
-              << " index segments: " << (report->damaged() ? "DAMAGED" : "no damage found") << "\n";
+    std::cout << Counted(report->snapshots, "snapshot") << ", " << Counted(report->packs, "pack")
+              << " (" << HumanSize(report->pack_bytes) << "), "
+              << Counted(report->segments, "index segment") << ": "
+              << (report->damaged() ? "DAMAGED" : "no damage found") << "\n";
     if (!options.read_data && !report->damaged()) {
       std::cout << "contents were not read (--read-data does)\n";
     }
@@ -78,7 +77,8 @@ std::vector<Command> CheckCommands() {
        {{"read-data", "", "read, decrypt and hash every byte"}},
        0,
        0,
-       Check},
+       Check,
+       true},
   };
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <iostream>
 #include <nlohmann/json.hpp>
 
@@ -32,6 +33,22 @@ Status SaveKeyfile(const std::string& path, const KeyMaterial& key, const Secret
   return saved.WithContext("keyfile");
 }
 
+// A repository among other files is a slip of the finger. A disk's own lost+found is none, nor is
+// what an interrupted init left, nor a repository, of which more is said later.
+Status CheckFolderIsFree(const std::string& url) {
+  const auto folder = LocalPathOf(url);
+  if (!folder) return {};
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(*folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name == "bkfs.repo") return {};
+    if (name != "lost+found" && name != "_tmp") {
+      return {Code::kInvalid, *folder + " is not empty: name a folder of the repository's own"};
+    }
+  }
+  return {};  // what cannot be read is told by who writes there
+}
+
 Result<int> Init(Context& context) {
   const std::string key_file = context.config.key_file;
   if (context.config.url.empty()) return Status(Code::kInvalid, "where to? (-R REPOSITORY)");
@@ -53,6 +70,7 @@ Result<int> Init(Context& context) {
   }
   BKFS_ASSIGN(Secret passphrase, NewPassphrase(context.config.passphrase_file));
   // Looked at before the folder is made, so that a refusal changes nothing.
+  BKFS_TRY(CheckFolderIsFree(context.config.url));
   BKFS_ASSIGN(auto store, OpenStore(context.config.url, true));
   bool saved = false;
   auto master = CreateRepository(*store, options, *context.clock, [&](const KeyMaterial& key) {
@@ -176,13 +194,20 @@ Result<int> KeyRevoke(Context& context) {
     return Status(Code::kDenied, "only the master key revokes keys (-K)");
   }
   const std::string& wanted = context.args.positional()[0];
+  // There is no way back: a slip of the finger must not name a key.
+  constexpr size_t kLeastDigits = 8;
   std::vector<Signer> hits;
   for (const auto& signer : repo->keys().All()) {
-    if (signer.id.hex().starts_with(wanted) || (!signer.label.empty() && signer.label == wanted)) {
+    if ((wanted.size() >= kLeastDigits && signer.id.hex().starts_with(wanted)) ||
+        (!signer.label.empty() && signer.label == wanted)) {
       hits.push_back(signer);
     }
   }
-  if (hits.empty()) return Status(Code::kNotFound, "no key '" + wanted + "' ('bkfs key list')");
+  if (hits.empty()) {
+    return Status(Code::kNotFound, "no key '" + wanted +
+                                       "' (want its label, or 8 digits of its id or more; "
+                                       "'bkfs key list')");
+  }
   if (hits.size() > 1) return Status(Code::kInvalid, "'" + wanted + "' is ambiguous: give its id");
   if (hits[0].type == KeyType::kMaster) {
     return Status(Code::kInvalid, "the master key cannot be revoked");
@@ -195,8 +220,9 @@ Result<int> KeyRevoke(Context& context) {
   BKFS_TRY(
       repo->store().PutOne(KeyDirectory::RevocationName(hits[0].id),
                            EncodeRevocation(revocation, repo->header().repo, repo->key().signing)));
-  std::cout << "key " << hits[0].id.hex() << " is revoked; its " << revocation.accepted.size()
-            << " snapshots stay readable, later ones are refused\n";
+  std::cout << "key " << hits[0].id.hex() << " is revoked; its "
+            << Counted(revocation.accepted.size(), "snapshot")
+            << " so far can be read, later ones are refused\n";
   return int{kExitDone};
 }
 
@@ -222,7 +248,7 @@ std::vector<Command> KeyCommands() {
        0,
        0,
        Derive},
-      {"key list", "", "lists the repository's keys", {}, 0, 0, KeyList},
+      {"key list", "", "lists the repository's keys", {}, 0, 0, KeyList, true},
       {"key show", "[FILE]", "tells what a keyfile is", {}, 0, 1, KeyShow},
       {"key revoke",
        "KEY",

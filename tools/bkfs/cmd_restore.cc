@@ -34,7 +34,7 @@ class RestorePrinter final : public RestoreObserver {
     if (list_) line_.Say(std::string(what) + " " + Printable(path));
   }
   void Progress(const RestoreCounts& counts) override {
-    line_.Update(std::to_string(counts.files) + " files, " + HumanSize(counts.done_bytes),
+    line_.Update(Counted(counts.files, "file") + ", " + HumanSize(counts.done_bytes),
                  counts.done_bytes, total_);
   }
   bool Cancelled() override { return Interrupted(); }
@@ -95,9 +95,9 @@ Result<int> Restore(Context& context) {
                      .dump()
               << "\n";
   } else if (!context.quiet) {
-    std::cerr << (options.dry_run ? "would write " : "wrote ") << counts->written << " files, "
-              << HumanSize(counts->bytes) << "; " << counts->kept << " kept, " << counts->removed
-              << " removed" << (counts->failures > 0 ? ", " : "")
+    std::cerr << (options.dry_run ? "would write " : "wrote ") << Counted(counts->written, "file")
+              << ", " << HumanSize(counts->bytes) << "; " << counts->kept << " kept, "
+              << counts->removed << " removed" << (counts->failures > 0 ? ", " : "")
               << (counts->failures > 0 ? std::to_string(counts->failures) + " failed" : "") << "\n";
   }
   return ExitCodeOfCounts(*counts);
@@ -115,6 +115,36 @@ Status CopyOut(FileReader& reader, int fd, const std::string& what) {
   return {};
 }
 
+Result<int> FetchTo(FileReader& reader, const Entry& entry, std::string target) {
+  struct stat st {};
+  const bool there = ::stat(target.c_str(), &st) == 0;
+  if (there && S_ISDIR(st.st_mode)) {
+    target += "/" + entry.name;
+  } else if (there && !S_ISREG(st.st_mode)) {
+    // A device or a pipe is written to; it must not be replaced.
+    BKFS_ASSIGN(UniqueFd fd, OpenFile(target, O_WRONLY | O_NOCTTY));
+    BKFS_TRY(CopyOut(reader, fd.get(), target));
+    return int{kExitDone};
+  }
+  // Beside its place first, so that a damaged or interrupted fetch leaves no half file.
+  const std::string temporary = target + ".bkfs-fetch-" + std::to_string(::getpid());
+  UniqueFd fd(::open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600));
+  if (!fd.valid()) return Status::FromErrno(errno, target);
+  Status status = CopyOut(reader, fd.get(), target);
+  const timespec times[2] = {{entry.mtime.seconds, entry.mtime.nanos},
+                             {entry.mtime.seconds, entry.mtime.nanos}};
+  if (status.ok()) {
+    (void)!::fchmod(fd.get(), entry.mode & 0777);
+    (void)!::futimens(fd.get(), times);
+    if (::rename(temporary.c_str(), target.c_str()) != 0) status = Status::FromErrno(errno, target);
+  }
+  if (!status.ok()) {
+    ::unlink(temporary.c_str());
+    return status;
+  }
+  return int{kExitDone};
+}
+
 Result<int> Fetch(Context& context) {
   const auto& args = context.args.positional();
   BKFS_ASSIGN(auto repo, context.Open());
@@ -129,25 +159,7 @@ Result<int> Fetch(Context& context) {
     BKFS_TRY(CopyOut(reader, STDOUT_FILENO, "standard output"));
     return int{kExitDone};
   }
-  std::string target = args[2];
-  struct stat st {};
-  if (::stat(target.c_str(), &st) == 0 && S_ISDIR(st.st_mode)) target += "/" + entry.name;
-  // Beside its place first, so that a damaged or interrupted fetch leaves no half file.
-  const std::string temporary = target + ".bkfs-fetch-" + std::to_string(::getpid());
-  BKFS_ASSIGN(UniqueFd fd, OpenFile(temporary, O_WRONLY | O_CREAT | O_EXCL, 0600));
-  Status status = CopyOut(reader, fd.get(), target);
-  const timespec times[2] = {{entry.mtime.seconds, entry.mtime.nanos},
-                             {entry.mtime.seconds, entry.mtime.nanos}};
-  if (status.ok()) {
-    (void)!::fchmod(fd.get(), entry.mode & 0777);
-    (void)!::futimens(fd.get(), times);
-    if (::rename(temporary.c_str(), target.c_str()) != 0) status = Status::FromErrno(errno, target);
-  }
-  if (!status.ok()) {
-    ::unlink(temporary.c_str());
-    return status;
-  }
-  return int{kExitDone};
+  return FetchTo(reader, entry, args[2]);
 }
 
 }  // namespace

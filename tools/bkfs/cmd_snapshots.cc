@@ -58,7 +58,8 @@ Result<int> Snapshots(Context& context) {
   if (context.json) {
     std::cout << out.dump() << "\n";
   } else if (shown == 0) {
-    std::cout << "no snapshots yet\n";
+    std::cout << (name.empty() ? "no snapshots yet\n"
+                               : "no snapshots of series '" + Printable(name) + "'\n");
   } else {
     std::cout << table.Text({4, 5, 6});
   }
@@ -84,8 +85,7 @@ Result<int> Stats(Context& context) {
            {"pack_bytes", pack_bytes},
            {"other_bytes", other_bytes}};
   Table table;
-  table.Row(
-      {"stored:", HumanSize(pack_bytes + other_bytes) + " in " + std::to_string(packs) + " packs"});
+  table.Row({"stored:", HumanSize(pack_bytes + other_bytes) + " in " + Counted(packs, "pack")});
   if (repo->has_index()) {
     BKFS_ASSIGN(auto index, repo->index().GetStats());
     out["blobs"] = index.blobs;
@@ -113,7 +113,8 @@ Result<int> Stats(Context& context) {
     if (!list.snapshots.empty()) {
       const auto& last = list.snapshots.back()->body;
       out["last_added"] = last.added;
-      table.Row({"last:", Printable(last.name) + " at " + FormatRfc3339(last.time_ns) + ", " +
+      table.Row({"last:", Printable(last.name) + " at " +
+                              FormatRfc3339(last.time_ns / 1'000'000'000 * 1'000'000'000) + ", " +
                               HumanSize(last.added) + " new"});
     }
   }
@@ -140,8 +141,9 @@ std::vector<Command> SnapshotCommands() {
        {{"name,n", "NAME", "of this series only"}},
        0,
        0,
-       Snapshots},
-      {"stats", "", "tells how much is stored", {}, 0, 0, Stats},
+       Snapshots,
+       true},
+      {"stats", "", "tells how much is stored", {}, 0, 0, Stats, true},
       {"version", "", "tells the program's version", {}, 0, 0, Version},
   };
 }

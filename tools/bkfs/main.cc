@@ -1,4 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <poll.h>
+#include <unistd.h>
+
 #include <csignal>
 #include <cstdlib>
 #include <exception>
@@ -11,10 +14,21 @@
 namespace bkfs {
 namespace {
 volatile std::sig_atomic_t interrupted = 0;
-extern "C" void OnSignal(int) { interrupted = 1; }
+volatile std::sig_atomic_t at_once = 0;
+
+extern "C" void OnSignal(int) {
+  if (interrupted == 0 && at_once == 0) {
+    interrupted = 1;
+    return;
+  }
+  constexpr char kText[] = "\nbkfs: interrupted\n";
+  (void)!::write(STDERR_FILENO, kText, sizeof kText - 1);
+  ::_exit(kExitInterrupted);
+}
 }  // namespace
 
 bool Interrupted() { return interrupted != 0; }
+void EndAtOnceWhenInterrupted() { at_once = 1; }
 }  // namespace bkfs
 
 int main(int argc, char** argv) try {
@@ -35,6 +49,14 @@ int main(int argc, char** argv) try {
   if (!exit_code.ok()) {
     std::cerr << "bkfs: " << exit_code.status().message() << "\n";
     return bkfs::ExitCodeOf(exit_code.status());
+  }
+  if (!std::cout.good()) {
+    // Who reads no further, as head(1) does, knows it himself.
+    pollfd out{STDOUT_FILENO, POLLOUT, 0};
+    if (::poll(&out, 1, 0) <= 0 || (out.revents & POLLERR) == 0) {
+      std::cerr << "bkfs: standard output cannot be written\n";
+    }
+    return bkfs::kExitFailed;
   }
   return *exit_code;
 } catch (const std::exception& error) {

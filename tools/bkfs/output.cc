@@ -49,6 +49,10 @@ std::string HumanSize(uint64_t bytes) {
   return text;
 }
 
+std::string Counted(uint64_t count, const std::string& thing) {
+  return std::to_string(count) + " " + thing + (count == 1 ? "" : "s");
+}
+
 std::string Printable(std::string_view name) {
   std::string out;
   while (!name.empty()) {
@@ -135,8 +139,10 @@ std::string Table::Text(const std::vector<size_t>& right) const {
       const bool to_right = std::find(right.begin(), right.end(), i) != right.end();
       const bool last = i + 1 == row.size();
       out += to_right ? fill + row[i] : row[i] + (last ? "" : fill);
-      out += last ? "\n" : "  ";
+      if (!last) out += "  ";
     }
+    while (!out.empty() && out.back() == ' ') out.pop_back();
+    out += "\n";
   }
   return out;
 }

@@ -11,7 +11,8 @@
 
 namespace bkfs {
 
-std::string HumanSize(uint64_t bytes);  // "1.4 MiB"
+std::string HumanSize(uint64_t bytes);                          // "1.4 MiB"
+std::string Counted(uint64_t count, const std::string& thing);  // "1 file", "2 files"
 // A file name as it may be shown on a terminal: control characters and invalid UTF-8 as \xNN.
 std::string Printable(std::string_view name);
 // The same for JSON, which must be UTF-8: invalid bytes become U+FFFD.

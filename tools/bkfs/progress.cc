@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/bkfs/progress.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <iostream>
 
 #include "tools/bkfs/output.h"
@@ -34,13 +36,32 @@ void ProgressLine::Clear() {
   shown_ = 0;
 }
 
-void ProgressLine::Update(const std::string& what, uint64_t done, uint64_t total) {
-  if (quiet_) return;
-  MutexLock lock(mutex_);
+bool ProgressLine::IsDue() {
   const int64_t now = clock_.MonotonicNanos();
-  if (now < next_) return;
+  if (quiet_ || now < next_) return false;
   next_ = now + (terminal_ ? kTerminalEvery : kLinesEvery);
-  const double seconds = static_cast<double>(now - start_) / kSecond;
+  return true;
+}
+
+void ProgressLine::Show(std::string line) {
+  if (!terminal_) {
+    std::cerr << line << "\n";
+    return;
+  }
+  Clear();
+  // A line that wraps could not be written over.
+  winsize size{};
+  if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1) {
+    line.resize(std::min<size_t>(line.size(), size.ws_col - 1));
+  }
+  std::cerr << line << std::flush;
+  shown_ = line.size();
+}
+
+void ProgressLine::Update(const std::string& what, uint64_t done, uint64_t total) {
+  MutexLock lock(mutex_);
+  if (!IsDue()) return;
+  const double seconds = static_cast<double>(clock_.MonotonicNanos() - start_) / kSecond;
   const double rate = static_cast<double>(done) / seconds;
   std::string line = what + ", " + HumanSize(static_cast<uint64_t>(rate)) + "/s";
   if (total > done && rate > 0) {
@@ -48,13 +69,15 @@ void ProgressLine::Update(const std::string& what, uint64_t done, uint64_t total
     line += ", " + std::to_string(done * 100 / total) + "%, about " + std::to_string(left / 60) +
             "m" + std::to_string(left % 60) + "s left";
   }
-  if (!terminal_) {
-    std::cerr << line << "\n";
-    return;
-  }
-  Clear();
-  std::cerr << line << std::flush;
-  shown_ = line.size();
+  Show(std::move(line));
+}
+
+void ProgressLine::Count(const std::string& what, uint64_t done, uint64_t total) {
+  MutexLock lock(mutex_);
+  if (!IsDue()) return;
+  std::string line = what + " " + std::to_string(done) + "/" + std::to_string(total);
+  if (total > 0) line += ", " + std::to_string(done * 100 / total) + "%";
+  Show(std::move(line));
 }
 
 void ProgressLine::Say(const std::string& message) {

@@ -17,10 +17,14 @@ class ProgressLine {
   ~ProgressLine();  // clears the line
   // `done` of `total` bytes (0: total unknown), with rate and remaining time worked out here.
   void Update(const std::string& what, uint64_t done, uint64_t total) BKFS_EXCLUDES(mutex_);
+  // `done` of `total` things that are not bytes: without a rate.
+  void Count(const std::string& what, uint64_t done, uint64_t total) BKFS_EXCLUDES(mutex_);
   // A message that must not be written over.
   void Say(const std::string& message) BKFS_EXCLUDES(mutex_);
 
  private:
+  bool IsDue() BKFS_REQUIRES(mutex_);
+  void Show(std::string line) BKFS_REQUIRES(mutex_);
   void Clear() BKFS_REQUIRES(mutex_);
 
   Clock& clock_;

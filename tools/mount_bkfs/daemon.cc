@@ -35,6 +35,10 @@ int WaitForChild(int fd) {
 
 void ParentLine::Ready() {
   if (!in_background()) return;
+  // Not sooner: at an automount point the kernel lets nobody through but the process group of who
+  // mounts, and whoever else comes near waits for that mount.
+  ::setsid();
+  (void)!::chdir("/");
   const uint8_t done = kExitDone;
   (void)WriteAll(fd_.get(), {&done, 1}, "pipe").ok();
   fd_.Reset();
@@ -53,12 +57,6 @@ void ParentLine::Failed(const Status& status) {
   text += status.message();
   (void)WriteAll(fd_.get(), AsBytes(text), "pipe").ok();
   fd_.Reset();
-}
-
-void ParentLine::LeaveSession() const {
-  if (!in_background()) return;
-  ::setsid();
-  (void)!::chdir("/");
 }
 
 Result<ParentLine> ForkDaemon(int& exit_code) {

@@ -15,12 +15,10 @@ class ParentLine {
   ParentLine() = default;
   explicit ParentLine(UniqueFd fd) : fd_(std::move(fd)) {}
 
-  // The mount answers: the parent may return. Lets go of the terminal.
+  // The mount answers: the parent may return. Leaves the caller's session, folder and terminal.
   void Ready();
   // It failed; the parent prints the reason and exits with its code.
   void Failed(const Status& status);
-  // Leaves the caller's session; after this nothing can be asked on its terminal.
-  void LeaveSession() const;
   bool in_background() const { return fd_.valid(); }
 
  private:

@@ -146,11 +146,27 @@ Status ApplyOption(std::string_view option, bool sloppy, MountOptions& out) {
   return {Code::kInvalid, "unknown option '" + std::string(option) + "'"};
 }
 
-// Commas part options; a backslash takes a comma's meaning away, for paths.
+// Where a value that begins with a double quote at `at` ends, as in mount(8): at a quote before a
+// comma or the end. npos: a quote like any other character.
+size_t EndOfQuoted(std::string_view text, size_t at) {
+  size_t end = text.find('"', at + 1);
+  while (end != std::string_view::npos && end + 1 < text.size() && text[end + 1] != ',') {
+    end = text.find('"', end + 1);
+  }
+  return end;
+}
+
+// Commas part options; a backslash takes a comma's meaning away, and so do quotes around a value.
 std::vector<std::string> SplitOptions(std::string_view text) {
   std::vector<std::string> out(1);
   for (size_t i = 0; i < text.size(); ++i) {
-    if (text[i] == '\\' && i + 1 < text.size() && (text[i + 1] == ',' || text[i + 1] == '\\')) {
+    const bool quoted = text[i] == '"' && i > 0 && text[i - 1] == '=';
+    if (const size_t end = quoted ? EndOfQuoted(text, i) : std::string_view::npos;
+        end != std::string_view::npos) {
+      out.back() += text.substr(i + 1, end - i - 1);
+      i = end;
+    } else if (text[i] == '\\' && i + 1 < text.size() &&
+               (text[i + 1] == ',' || text[i + 1] == '\\')) {
       out.back() += text[++i];
     } else if (text[i] == ',') {
       out.emplace_back();

@@ -1,24 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tools/mount_bkfs/serve.h"
 
-#include <pwd.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <thread>
 
 #include "engine/base/fd.h"
 #include "fs/fuse/session.h"
 #include "tools/exit_codes.h"
+#include "tools/host.h"
 #include "tools/open_repository.h"
 
 namespace bkfs {
 
 namespace {
 constexpr unsigned kThreads = 4;
+constexpr int64_t kPatienceNs = 60'000'000'000;
 
 // Everything behind a mount, in the order in which it is made; taken down the other way round.
 struct Stack {
@@ -37,8 +39,9 @@ sigset_t StopSignals() {
   return set;
 }
 
-// Stops the session at the first signal. At the second the process ends at once: what is not in the
-// store yet is in the spool, where the next mount finds it.
+// Stops the session at the first signal. A ^C after that ends the process at once: what is not in
+// the store yet is in the spool, where the next mount finds it. Others say nothing new: a shutdown
+// sends SIGTERM and SIGHUP, and more than once, and must not lose the last snapshot by that.
 class SignalWatch {
  public:
   SignalWatch(FuseSession& session, Logger& log)
@@ -56,10 +59,11 @@ class SignalWatch {
     const sigset_t set = StopSignals();
     bool stopping = false;
     for (;;) {
-      if (::sigwaitinfo(&set, nullptr) < 0) continue;
+      const int number = ::sigwaitinfo(&set, nullptr);
       if (done_) break;
+      if (number < 0 || (stopping && number != SIGINT)) continue;
       if (stopping) {
-        log.Warning("a second signal: leaving what is not stored to the next mount");
+        log.Warning("a second interrupt: leaving what is not stored to the next mount");
         ::_exit(kExitInterrupted);
       }
       stopping = true;
@@ -75,17 +79,6 @@ class SignalWatch {
   std::thread thread_;
 };
 
-std::string HostName() {
-  char name[256] = {};
-  ::gethostname(name, sizeof name - 1);
-  return name;
-}
-
-std::string UserName() {
-  const passwd* user = ::getpwuid(::geteuid());
-  return user != nullptr ? user->pw_name : std::to_string(::geteuid());
-}
-
 Status OpenLog(const MountOptions& options, const std::string& cache, const ParentLine& parent,
                Stack& stack) {
   std::string path;
@@ -98,6 +91,28 @@ Status OpenLog(const MountOptions& options, const std::string& cache, const Pare
   BKFS_ASSIGN(stack.log,
               OpenLogger(path, options.config.mount.log_level.value_or(LogLevel::kInfo)));
   return {};
+}
+
+// Stands beside the lock while a daemon that is unmounted already stores what is left.
+std::string EndingMark(const Repository& repo) { return repo.local_directory() + "/ending"; }
+
+// umount(8) may return before the daemon is gone; who mounts again then shall wait for it, and not
+// be told of a mount that he has just ended.
+Result<std::unique_ptr<Staging>> OpenStagingPatiently(const Staging::Options& options,
+                                                      Stack& stack) {
+  const std::string mark = EndingMark(*stack.repo);
+  const int64_t start = stack.clock.MonotonicNanos();
+  for (;;) {
+    auto staging = Staging::Open(*stack.repo, options);
+    // A moment without the mark as well: it is not there at once.
+    const bool ending = ::access(mark.c_str(), F_OK) == 0;
+    const int64_t patience = ending ? kPatienceNs : kPatienceNs / 100;
+    if (staging.code() != Code::kBusy || stack.clock.MonotonicNanos() > start + patience) {
+      if (staging.ok()) ::unlink(mark.c_str());  // a killed daemon's
+      return staging;
+    }
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
 }
 
 Status OpenStaging(const Config& config, Stack& stack) {
@@ -118,7 +133,7 @@ Status OpenStaging(const Config& config, Stack& stack) {
   options.user = UserName();
   options.writer.keep_trying = true;
   if (config.mount.dedup) options.writer.dedup = *config.mount.dedup;
-  BKFS_ASSIGN(stack.staging, Staging::Open(*stack.repo, std::move(options)));
+  BKFS_ASSIGN(stack.staging, OpenStagingPatiently(options, stack));
   return {};
 }
 
@@ -152,7 +167,6 @@ Status OpenStack(const MountOptions& options, const std::string& mountpoint, con
   store.reset();
   BKFS_TRY(OpenLog(options, cache, parent, stack));
   BKFS_ASSIGN(KeyMaterial key, LoadKeyfile(config.key_file, config.passphrase_file, *stack.log));
-  parent.LeaveSession();
   // From here on threads start; they all leave these signals to SignalWatch.
   const sigset_t stop = StopSignals();
   ::pthread_sigmask(SIG_BLOCK, &stop, nullptr);
@@ -166,6 +180,7 @@ Status OpenStack(const MountOptions& options, const std::string& mountpoint, con
 Status StoreEverything(Stack& stack) {
   if (!stack.staging) return {};
   stack.log->Info("storing what is left");
+  (void)WriteNewFile(EndingMark(*stack.repo), {}, 0600).ok();  // without it nobody waits
   Status stored = stack.staging->CommitAll();
   if (!stored.ok()) {
     stack.log->Error("not everything is in the store: " + stored.message() +
@@ -178,6 +193,7 @@ Status StoreEverything(Stack& stack) {
 int ServeMount(const MountOptions& options, const std::string& mountpoint, const Environment& env,
                ParentLine parent) {
   ::umask(077);
+  RaiseFileLimit();
   Stack stack;
   Status opened = OpenStack(options, mountpoint, env, parent, stack);
   if (!opened.ok()) {
@@ -204,7 +220,9 @@ int ServeMount(const MountOptions& options, const std::string& mountpoint, const
   }
   stack.session.reset();
   stack.fs.reset();
+  const std::string mark = stack.staging ? EndingMark(*stack.repo) : std::string();
   stack.staging.reset();
+  if (!mark.empty()) ::unlink(mark.c_str());
   stack.repo.reset();
   stack.log->Info("unmounted " + mountpoint);
   if (!served.ok()) parent.Failed(served);
