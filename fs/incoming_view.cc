@@ -140,6 +140,21 @@ Status IncomingView::Rmdir(Ino dir, std::string_view name) {
 
 Status IncomingView::Rename(Ino dir, std::string_view name, Ino new_dir, std::string_view new_name,
                             unsigned flags) {
+  if (dir == kIncomingIno && new_dir == kIncomingIno) {
+    if (name == kStatusName || new_name == kStatusName) {
+      return {Code::kNotPermitted, "this name is not for series"};
+    }
+    if ((flags & ~unsigned{Staging::kNoReplace}) != 0) {
+      return {Code::kInvalid, "series cannot be exchanged"};
+    }
+    if (flags != 0 && staging_.LookupSeries(new_name).ok()) {
+      return {Code::kExists, "this series is there already"};
+    }
+    return staging_.RenameSeries(name, new_name);
+  }
+  if (dir == kIncomingIno || new_dir == kIncomingIno) {
+    return {Code::kCrossDevice, "a series is no directory of another one"};
+  }
   BKFS_TRY(CheckDir(dir));
   BKFS_TRY(CheckDir(new_dir));
   if (flags & ~unsigned{Staging::kNoReplace | Staging::kExchange}) {

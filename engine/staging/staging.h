@@ -99,6 +99,10 @@ class Staging {
   // Ends the staging of a series; snapshots stay. kNotEmpty when it holds changes that are in no
   // snapshot.
   virtual Status EndSeries(std::string_view name) = 0;
+  // The tree goes on under another name, and its next snapshot is of that series; snapshots under
+  // the old name stay. kNotEmpty when the new name is staged, unless as an empty directory that
+  // never was in a snapshot.
+  virtual Status RenameSeries(std::string_view name, std::string_view new_name) = 0;
   // The series a node belongs to.
   virtual Result<std::string> SeriesOf(NodeId node) = 0;
 

@@ -47,7 +47,8 @@ void StagingImpl::CommitterLoop() {
       for (const auto& [name, series] : series_) {
         if (series.record.ended || !series.record.changed || series.open_writers > 0) continue;
         if (now - series.last_activity < options_.commit_idle_ns || now < series.retry_at) continue;
-        due.push_back(name);
+        auto untouched = IsUntouched(series);
+        if (!untouched.ok() || !*untouched) due.push_back(name);
       }
     }
     for (const auto& name : due) {
@@ -208,7 +209,9 @@ Status StagingImpl::CommitAll() {
   {
     MutexLock lock(tree_mutex_);
     for (const auto& [name, series] : series_) {
-      if (!series.record.ended) names.push_back(name);
+      if (series.record.ended) continue;
+      auto untouched = IsUntouched(series);
+      if (!untouched.ok() || !*untouched) names.push_back(name);
     }
   }
   Status first;

@@ -38,6 +38,7 @@ class StagingImpl final : public Staging {
   Result<NodeAttr> LookupSeries(std::string_view name) override;
   Result<NodeAttr> CreateSeries(std::string_view name, const NewNode& how) override;
   Status EndSeries(std::string_view name) override;
+  Status RenameSeries(std::string_view name, std::string_view new_name) override;
   Result<std::string> SeriesOf(NodeId node) override;
 
   Result<NodeAttr> Lookup(NodeId parent, std::string_view name) override;
@@ -119,6 +120,9 @@ class StagingImpl final : public Staging {
   Series* FindSeries(std::string_view name) BKFS_REQUIRES(tree_mutex_);
   Series* SeriesOfNode(NodeId node) BKFS_REQUIRES(tree_mutex_);
   Status SaveSeries(const Series& series) BKFS_REQUIRES(tree_mutex_);
+  void ForgetGeneration(uint64_t generation) BKFS_REQUIRES(tree_mutex_);
+  // Empty, and never in a snapshot: a folder that somebody has just made.
+  Result<bool> IsUntouched(const Series& series) BKFS_REQUIRES(tree_mutex_);
   NameHash HashName(std::string_view name) const;
 
   // -- staging_names.cc --

@@ -16,6 +16,10 @@ class StagingTest : public ::testing::Test {
  protected:
   StagingTest() : faulty_(store_), staged_(faulty_) { staged_.OpenMaster(); }
   Staging& staging() { return staged_.staging(); }
+  void Reopen() {
+    staged_.Close();
+    staged_.OpenMaster();
+  }
   SnapshotId Commit(const std::string& series) {
     auto id = staging().Commit(series);
     EXPECT_TRUE(IsOk(id));
@@ -219,6 +223,41 @@ TEST_F(StagingTest, EndingASeriesKeepsItsSnapshots) {
   EXPECT_EQ(AsText(staged_.ReadSnapshot(id)["/a"]), "hello");
   // Begun again, it shows its latest state.
   EXPECT_EQ(AsText(staged_.ReadFile(staging().Lookup(staged_.Series("home"), "a")->id)), "hello");
+}
+
+TEST_F(StagingTest, ARenamedSeriesGoesOnUnderItsNewName) {
+  const NodeId root = staged_.Series("untitled folder");
+  staged_.WriteFile(root, "a", AsBytes("hello"));
+  ASSERT_TRUE(IsOk(staging().RenameSeries("untitled folder", "home")));
+  EXPECT_EQ(staging().LookupSeries("untitled folder").code(), Code::kNotFound);
+  EXPECT_EQ(staging().LookupSeries("home")->id, root);
+  Reopen();
+  const SnapshotId first = Commit("home");
+  EXPECT_EQ(AsText(staged_.ReadSnapshot(first)["/a"]), "hello");
+  // With a history: that stays where it is.
+  ASSERT_TRUE(IsOk(staging().RenameSeries("home", "work")));
+  const SnapshotId second = Commit("work");
+  EXPECT_NE(first, second);
+  EXPECT_EQ(AsText(staged_.ReadSnapshot(second)["/a"]), "hello");
+  Reopen();
+  EXPECT_EQ(staging().ListSeries()->size(), 1U);
+  // Begun again, the old name shows what it had.
+  EXPECT_EQ(AsText(staged_.ReadFile(staging().Lookup(staged_.Series("home"), "a")->id)), "hello");
+  EXPECT_EQ(staging().RenameSeries("work", "home").code(), Code::kNotEmpty);
+  EXPECT_EQ(staging().RenameSeries("nothing", "else").code(), Code::kNotFound);
+  EXPECT_EQ(staging().RenameSeries("work", ".hidden").code(), Code::kInvalid);
+  // A folder that was only made gives way, as an empty directory does.
+  staged_.Series("empty");
+  ASSERT_TRUE(IsOk(staging().RenameSeries("work", "empty")));
+  EXPECT_TRUE(IsOk(staging().Lookup(staging().LookupSeries("empty")->id, "a")));
+}
+
+TEST_F(StagingTest, AnUntouchedFolderMakesNoSnapshotByItself) {
+  staged_.Series("made");
+  ASSERT_TRUE(IsOk(staging().CommitAll()));
+  EXPECT_TRUE(staged_.repo().snapshots().List()->snapshots.empty());
+  Commit("made");  // asked for
+  EXPECT_EQ(staged_.repo().snapshots().List()->snapshots.size(), 1U);
 }
 
 TEST_F(StagingTest, AFullStoreIsToldAndWhatWasClosedIsStoredOnceThereIsRoom) {

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """The interface that others rely upon, and what bad input gets."""
+import errno
 import json
 import os
 import pty
@@ -26,6 +27,28 @@ class InterfaceTest(RepositoryTest):
 
     def backup(self, name='home'):
         return self.bkfs('backup', '--name', name, self.source).stdout.split()[-1]
+
+    def test_a_new_folder_of_a_file_manager(self):
+        self.mount(commit_idle=1)
+        os.mkdir(self.incoming('untitled folder'))
+        os.rename(self.incoming('untitled folder'), self.incoming('photos'))
+        self.assertEqual(os.listdir(self.incoming()), ['.status', 'photos'])
+        time.sleep(2.5)
+        self.assertEqual(self.snapshots(), [])  # nobody wants a snapshot of an empty new folder
+        with open(self.incoming('photos', 'a'), 'w', encoding='utf-8') as file:
+            file.write('x')
+        self.sync('photos')
+        os.rename(self.incoming('photos'), self.incoming('pictures'))
+        self.sync('pictures')
+        self.assertEqual([s['name'] for s in self.snapshots()], ['photos', 'pictures'])
+        with self.assertRaises(OSError) as caught:
+            os.rename(self.incoming('pictures'), self.incoming('.status'))
+        self.assertIn(caught.exception.errno, (errno.EPERM, errno.ENOTDIR))
+        os.mkdir(self.incoming('photos'))
+        with self.assertRaises(OSError) as caught:
+            os.rename(self.incoming('pictures'), self.incoming('photos'))
+        self.assertEqual(caught.exception.errno, errno.ENOTEMPTY)
+        self.umount()
 
     def test_backup_list_restore_fetch(self):
         first = self.backup()
