@@ -12,7 +12,7 @@ constexpr size_t kDirtyLimit = 8 << 20;
 }  // namespace
 
 Content::Content(BlobWriter& writer, BlobReader& reader, const Chunker& chunker,
-                 std::vector<Extent> extents, uint64_t size)
+                 const std::vector<Extent>& extents, uint64_t size)
     : writer_(writer), reader_(reader), chunker_(chunker), size_(size) {
   uint64_t at = 0;
   pieces_.reserve(extents.size());
@@ -178,7 +178,7 @@ Result<Extent> Content::Store(ByteView data) {
   return extent;
 }
 
-void Content::Splice(uint64_t begin, uint64_t end, std::vector<Extent> with) {
+void Content::Splice(uint64_t begin, uint64_t end, const std::vector<Extent>& with) {
   std::vector<Extent> middle;
   // The first piece that is touched.
   const auto first = static_cast<size_t>(

@@ -18,7 +18,7 @@ class Content {
  public:
   // References must outlive it. `extents` cover exactly `size` bytes.
   Content(BlobWriter& writer, BlobReader& reader, const Chunker& chunker,
-          std::vector<Extent> extents, uint64_t size);
+          const std::vector<Extent>& extents, uint64_t size);
 
   uint64_t size() const { return size_; }
   uint64_t dirty_bytes() const { return dirty_bytes_; }
@@ -53,7 +53,7 @@ class Content {
   Status ReadPiece(const Piece& piece, uint64_t from, MutableByteView out);
   // Replaces [begin, end) of the settled pieces, slicing those at its borders. A gap before `begin`
   // becomes a hole.
-  void Splice(uint64_t begin, uint64_t end, std::vector<Extent> with);
+  void Splice(uint64_t begin, uint64_t end, const std::vector<Extent>& with);
   Status SettleRange(uint64_t start, const Bytes& data);
   Status SettleStream(uint64_t start, Bytes& data);
   Result<uint64_t> PrependContext(uint64_t start, Bytes& buffer);

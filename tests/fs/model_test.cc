@@ -51,6 +51,8 @@ class FsModelTest : public ::testing::TestWithParam<int> {
   }
 
   void Step();
+  void StepName(const std::string& path);
+  void StepContents(const std::string& path);
   void StepRename(const std::string& path);
   void Compare(const std::string& top, const Model& model);
 
@@ -90,64 +92,68 @@ void FsModelTest::StepRename(const std::string& path) {
   model_.merge(moved);
 }
 
-void FsModelTest::Step() {
-  const std::string path = RandomPath();
+void FsModelTest::StepName(const std::string& path) {
   const std::string full = "/incoming/s" + path;
-  int parent = ParentError(path);
-  switch (Random(9)) {
-    case 0:
-    case 1: {
-      const Bytes data = PseudoRandom(Random(3) == 0 ? Random(400'000) : Random(2000), Random(20));
-      const int expected = parent != 0 ? parent : IsDirectory(path) ? EISDIR : 0;
-      const int result = stack_.tree().WriteFile(full, data);
-      ASSERT_EQ(result, expected) << "write " << path;
-      if (result == 0) model_[path] = data;
-      break;
-    }
-    case 2: {
-      const int expected = parent != 0 ? parent : model_.contains(path) ? EEXIST : 0;
+  const int parent = ParentError(path);
+  const bool there = model_.contains(path);
+  const bool directory = IsDirectory(path);
+  switch (Random(4)) {
+    case 0: {
+      const int expected = parent != 0 ? parent : there ? EEXIST : 0;
       ASSERT_EQ(stack_.tree().MakeDir(full), expected) << "mkdir " << path;
       if (expected == 0) model_[path] = std::nullopt;
       break;
     }
-    case 3: {
-      const int expected = parent != 0              ? parent
-                           : !model_.contains(path) ? ENOENT
-                           : IsDirectory(path)      ? EISDIR
-                                                    : 0;
+    case 1: {
+      const int expected = parent != 0 ? parent : !there ? ENOENT : directory ? EISDIR : 0;
       ASSERT_EQ(stack_.tree().Unlink(full), expected) << "unlink " << path;
       if (expected == 0) model_.erase(path);
       break;
     }
-    case 4: {
-      const int expected = parent != 0              ? parent
-                           : !model_.contains(path) ? ENOENT
-                           : !IsDirectory(path)     ? ENOTDIR
-                           : HasChildren(path)      ? ENOTEMPTY
-                                                    : 0;
+    case 2: {
+      const int expected = parent != 0         ? parent
+                           : !there            ? ENOENT
+                           : !directory        ? ENOTDIR
+                           : HasChildren(path) ? ENOTEMPTY
+                                               : 0;
       ASSERT_EQ(stack_.tree().Rmdir(full), expected) << "rmdir " << path;
       if (expected == 0) model_.erase(path);
       break;
     }
-    case 5:
-    case 6: StepRename(path); break;
-    case 7: {
-      if (parent != 0 || !model_.contains(path) || IsDirectory(path)) break;
-      const uint64_t at = Random(300'000);
-      const Bytes patch = PseudoRandom(Random(5000), Random(20));
-      ASSERT_EQ(stack_.tree().WriteAt(full, at, patch), 0);
-      Bytes& data = *model_[path];
-      if (!patch.empty() && data.size() < at + patch.size()) data.resize(at + patch.size());
-      std::copy(patch.begin(), patch.end(),
-                data.begin() + static_cast<ptrdiff_t>(patch.empty() ? 0 : at));
-      break;
-    }
-    default: {
-      if (parent != 0 || !model_.contains(path) || IsDirectory(path)) break;
-      const uint64_t size = Random(300'000);
-      ASSERT_EQ(stack_.tree().Truncate(full, size), 0);
-      model_[path]->resize(size);
-    }
+    default: StepRename(path);
+  }
+}
+
+void FsModelTest::StepContents(const std::string& path) {
+  const std::string full = "/incoming/s" + path;
+  const bool file = model_.contains(path) && !IsDirectory(path);
+  const uint64_t what = Random(4);
+  if (what < 2) {
+    const Bytes data = PseudoRandom(Random(3) == 0 ? Random(400'000) : Random(2000), Random(20));
+    const int parent = ParentError(path);
+    const int expected = parent != 0 ? parent : IsDirectory(path) ? EISDIR : 0;
+    ASSERT_EQ(stack_.tree().WriteFile(full, data), expected) << "write " << path;
+    if (expected == 0) model_[path] = data;
+  } else if (what == 2 && file) {
+    const uint64_t at = Random(300'000);
+    const Bytes patch = PseudoRandom(1 + Random(5000), Random(20));
+    ASSERT_EQ(stack_.tree().WriteAt(full, at, patch), 0);
+    Bytes& data = *model_[path];
+    data.resize(std::max<size_t>(data.size(), at + patch.size()));
+    std::copy(patch.begin(), patch.end(), data.begin() + static_cast<ptrdiff_t>(at));
+  } else if (file) {
+    const uint64_t size = Random(300'000);
+    ASSERT_EQ(stack_.tree().Truncate(full, size), 0);
+    model_[path]->resize(size);
+  }
+}
+
+void FsModelTest::Step() {
+  const std::string path = RandomPath();
+  if (Random(2) == 0) {
+    StepName(path);
+  } else {
+    StepContents(path);
   }
 }
 

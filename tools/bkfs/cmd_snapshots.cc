@@ -95,11 +95,7 @@ Result<int> Stats(Context& context) {
     BKFS_ASSIGN(SnapshotList list, repo->snapshots().List());
     WarnOfProblems(list);
     uint64_t bytes = 0;
-    uint64_t added = 0;
-    for (const auto& snapshot : list.snapshots) {
-      bytes += snapshot->body.totals.bytes;
-      added += snapshot->body.added;
-    }
+    for (const auto& snapshot : list.snapshots) bytes += snapshot->body.totals.bytes;
     out["snapshots"] = list.snapshots.size();
     out["snapshot_bytes"] = bytes;
     table.Row(

@@ -192,8 +192,8 @@ Status TakeFlags(const std::string& word, const std::vector<std::string>& argume
       case 'n':  // no mtab: there is none
         break;
       case 's': line.sloppy = true; break;
-      case 'r': line.options.push_back("ro"); break;
-      case 'w': line.options.push_back("rw"); break;
+      case 'r': line.options.emplace_back("ro"); break;
+      case 'w': line.options.emplace_back("rw"); break;
       case 'h': out.help = true; break;
       case 'V': out.version = true; break;
       case 'o':
