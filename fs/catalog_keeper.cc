@@ -50,7 +50,7 @@ void CatalogKeeper::Run(KernelNotifier* notifier) {
 
 bool CatalogKeeper::IsFresh() {
   MutexLock lock(mutex_);
-  return current_ != nullptr && !stale_ &&
+  return current_ != nullptr && seen_changes_ == changes_ &&
          repo_.clock().MonotonicNanos() - looked_ns_ < kLookEveryNs;
 }
 
@@ -74,18 +74,19 @@ CatalogPtr CatalogKeeper::Peek() {
 
 void CatalogKeeper::MarkStale() {
   MutexLock lock(mutex_);
-  stale_ = true;
+  ++changes_;
   wake_.NotifyAll();
 }
 
 Status CatalogKeeper::Refresh() {
   const int64_t asked_ns = repo_.clock().MonotonicNanos();
   MutexLock one_at_a_time(refresh_mutex_);
+  uint64_t changes = 0;
   {
     MutexLock lock(mutex_);
+    changes = changes_;
     // Somebody else looked while this one waited for the lock.
-    if (current_ != nullptr && !stale_ && looked_ns_ > asked_ns) return {};
-    stale_ = false;
+    if (current_ != nullptr && seen_changes_ == changes && looked_ns_ > asked_ns) return {};
   }
   const int64_t now = repo_.clock().MonotonicNanos();
   auto list = repo_.snapshots().List();
@@ -95,13 +96,14 @@ Status CatalogKeeper::Refresh() {
       repo_.log().Warning("cannot list snapshots: " + last_error_);
     }
     MutexLock lock(mutex_);
-    stale_ = true;
+    ++changes_;
     return list.status();
   }
   last_error_.clear();
   Adopt(*list);
   MutexLock lock(mutex_);
   looked_ns_ = now;
+  seen_changes_ = changes;  // until here others wait for what is being looked up
   return {};
 }
 

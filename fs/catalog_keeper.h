@@ -64,7 +64,8 @@ class CatalogKeeper {
   CatalogPtr current_ BKFS_GUARDED_BY(mutex_);
   CatalogPtr notified_ BKFS_GUARDED_BY(mutex_);  // what the kernel has been told of
   int64_t looked_ns_ BKFS_GUARDED_BY(mutex_) = 0;
-  bool stale_ BKFS_GUARDED_BY(mutex_) = true;
+  uint64_t changes_ BKFS_GUARDED_BY(mutex_) = 1;       // that are known to have happened
+  uint64_t seen_changes_ BKFS_GUARDED_BY(mutex_) = 0;  // before the look that current_ comes from
   bool stopping_ BKFS_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };

@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "fs/posix_acl.h"
 
@@ -133,9 +135,19 @@ Status IncomingView::Unlink(Ino dir, std::string_view name) {
 }
 
 Status IncomingView::Rmdir(Ino dir, std::string_view name) {
-  if (dir == kIncomingIno) return staging_.EndSeries(name);
+  if (dir == kIncomingIno) return EndSeries(name);
   BKFS_TRY(CheckDir(dir));
   return staging_.Rmdir(NumberOf(dir), name);
+}
+
+// The kernel's word that a handle is closed comes after close(2) has returned: what somebody has
+// just closed counts as open for a moment.
+Status IncomingView::EndSeries(std::string_view name) {
+  for (int patience = 50;; --patience) {
+    Status ended = staging_.EndSeries(name);
+    if (!ended.Is(Code::kBusy) || patience == 0) return ended;
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
 }
 
 Status IncomingView::Rename(Ino dir, std::string_view name, Ino new_dir, std::string_view new_name,

@@ -76,6 +76,7 @@ class IncomingView final : public View {
 
   Node TopNode();
   Node StatusNode();
+  Status EndSeries(std::string_view name);
   Result<Node> CreateSeries(const Caller& caller, std::string_view name, const NewNode& how);
   Status ReadTop(uint64_t from, const DirSink& sink);
   Result<Opened> OpenStatus(const OpenRequest& request);

@@ -97,7 +97,7 @@ class Staging {
   // Begins a series, or adopts a known one with its latest state. kExists if it is staged already.
   virtual Result<NodeAttr> CreateSeries(std::string_view name, const NewNode& how) = 0;
   // Ends the staging of a series; snapshots stay. kNotEmpty when it holds changes that are in no
-  // snapshot.
+  // snapshot, kBusy when files of it are open for writing.
   virtual Status EndSeries(std::string_view name) = 0;
   // The tree goes on under another name, and its next snapshot is of that series; snapshots under
   // the old name stay. kNotEmpty when the new name is staged, unless as an empty directory that

@@ -71,12 +71,13 @@ Status StagingImpl::EndSeries(std::string_view name) {
   MutexLock lock(tree_mutex_);
   Series* series = FindSeries(name);
   if (!series) return {Code::kNotFound, "no such series"};
-  if (series->open_writers > 0) return {Code::kBusy, "files of this series are open for writing"};
-  if (series->record.changed) {
-    BKFS_ASSIGN(bool empty, IsEmpty(series->record.root));
-    if (!empty) {
-      return {Code::kNotEmpty, "the series has changes that are in no snapshot yet"};
-    }
+  BKFS_ASSIGN(bool empty, IsEmpty(series->record.root));
+  if (series->record.changed && !empty) {
+    return {Code::kNotEmpty, "the series has changes that are in no snapshot yet"};
+  }
+  // In an empty one only what has no name any more can be open.
+  if (series->open_writers > 0 && !empty) {
+    return {Code::kBusy, "files of this series are open for writing"};
   }
   const NodeId root = series->record.root;
   series->record.ended = true;

@@ -298,6 +298,7 @@ void TreeStack::Up(KeyMaterial key, const std::string& cache) {
     options.directory = repo_->local_directory() + "/staging";
     options.commit_idle_ns = 0;
     options.host = "host";
+    options.writer.keep_trying = true;  // as a mount has it
     auto staging = Staging::Open(*repo_, std::move(options));
     ASSERT_TRUE(IsOk(staging));
     staging_ = std::move(*staging);

@@ -225,6 +225,27 @@ TEST_F(StagingTest, EndingASeriesKeepsItsSnapshots) {
   EXPECT_EQ(AsText(staged_.ReadFile(staging().Lookup(staged_.Series("home"), "a")->id)), "hello");
 }
 
+// rm -r of a series that somebody still writes into.
+TEST_F(StagingTest, AnEmptiedSeriesEndsUnderAnOpenFile) {
+  const NodeId root = staged_.Series("home");
+  const NodeId file = staged_.WriteFile(root, "a", AsBytes("hello"));
+  ASSERT_TRUE(IsOk(staging().OpenFile(file, true, false)));
+  EXPECT_EQ(staging().EndSeries("home").code(), Code::kNotEmpty);
+  Commit("home");
+  EXPECT_EQ(staging().EndSeries("home").code(), Code::kBusy);
+  ASSERT_TRUE(IsOk(staging().Write(file, 0, AsBytes("more"))));
+  ASSERT_TRUE(IsOk(staging().Unlink(root, "a")));
+  ASSERT_TRUE(IsOk(staging().EndSeries("home")));
+  (void)staging().Write(file, 0, PseudoRandom(2'000'000, 1));
+  (void)staging().Flush(file);
+  staging().CloseFile(file, true);
+  ASSERT_TRUE(IsOk(staging().CommitAll()));
+  EXPECT_EQ(AsText(staged_.ReadFile(staging().Lookup(staged_.Series("home"), "a")->id)), "hello");
+  Commit("home");
+  Reopen();
+  EXPECT_EQ(AsText(staged_.ReadFile(staging().Lookup(staged_.Series("home"), "a")->id)), "hello");
+}
+
 TEST_F(StagingTest, ARenamedSeriesGoesOnUnderItsNewName) {
   const NodeId root = staged_.Series("untitled folder");
   staged_.WriteFile(root, "a", AsBytes("hello"));
