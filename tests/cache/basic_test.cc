@@ -294,8 +294,9 @@ TEST_F(Basic, ADiskThatIsFullAgainAndAgain) {
   const std::string ballast = disk.path() + "/ballast";
   for (int round = 0; round < 3; ++round) {
     refused.store(0);
-    Shell("head -c 200M /dev/zero > " + ballast + " 2> /dev/null");  // as much as there is room for
-    for (int i = 0; i < 200 && refused.load() < 20; ++i) {
+    for (int i = 0; i < 1000 && refused.load() < 20; ++i) {
+      // As much as there is room for, again whenever compaction has made some.
+      Shell("head -c 200M /dev/zero >> " + ballast + " 2> /dev/null");
       std::this_thread::sleep_for(std::chrono::milliseconds(50));
     }
     EXPECT_GT(refused.load(), 0);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a restore writes, keeps, removes, and what damage costs.
+#include <atomic>
+
 #include "tests/support/loop_mount.h"
 #include "tests/transfer/transfer_fixture.h"
 
@@ -153,7 +155,8 @@ TEST_F(RestoreTest, APathOrAFileAlone) {
 
 TEST_F(RestoreTest, CancelledLeavesNoHalfFiles) {
   std::filesystem::remove_all(dest());
-  watcher_.cancelled = [asked = 0]() mutable { return ++asked > 4; };
+  std::atomic<int> asked = 0;
+  watcher_.cancelled = [&] { return ++asked > 4; };
   EXPECT_EQ(RunRestore(*repo_, Root(snapshot_), dest(), {}, watcher_).code(), Code::kInterrupted);
   const auto whole = Describe(source());
   for (const auto& [path, text] : Describe(dest())) {
@@ -182,7 +185,7 @@ TEST_F(RestoreTest, DamageCostsWhatItHit) {
   ASSERT_TRUE(IsOk(counts));
   const auto failures = watcher_.failures();
   ASSERT_GE(failures.size(), 1U);
-  EXPECT_LE(failures.size(), 3U);
+  EXPECT_LE(failures.size(), 6U);  // a frame holds pieces of files that were read together
   EXPECT_EQ(counts->damaged, failures.size());
   auto expected = Describe(source());
   for (const auto& [path, why] : failures) {
