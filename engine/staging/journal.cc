@@ -147,12 +147,10 @@ struct Journal::Rep final : public LocalTrees {
     MutexLock lock(write_mutex);
     if (!failure.ok()) BKFS_TRY(Recover());
     BKFS_ASSIGN(const DatabasePtr at, Use());
-    return Guarded([&]() -> Status {
-      rocksdb::WriteBatch batch;
-      BKFS_TRY(FromRocks(fill(*at, batch)));
-      failure = FromRocks(at->db->Write({}, &batch));
-      return failure;
-    });
+    rocksdb::WriteBatch batch;
+    BKFS_TRY(Guarded([&] { return FromRocks(fill(*at, batch)); }));
+    failure = Guarded([&] { return FromRocks(at->db->Write({}, &batch)); });
+    return failure;
   }
 
   // `family` says which part.
