@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/repo/tree_writer.h"
 
+#include <utility>
+
 #include "engine/crypto/hash.h"
 
 namespace bkfs {
@@ -133,9 +135,8 @@ Status ExtentWriter::Add(const Extent& extent) {
 }
 
 Status ExtentWriter::CutPiece() {
-  BKFS_ASSIGN(ListRef ref, PutList({0, std::move(piece_), {}}, blobs_, local_));
+  BKFS_ASSIGN(ListRef ref, PutList({0, std::exchange(piece_, {}), {}}, blobs_, local_));
   pieces_.push_back(ref);
-  piece_.clear();
   cut_due_ = false;
   return {};
 }

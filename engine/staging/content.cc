@@ -294,7 +294,7 @@ Status Content::SettleRange(uint64_t start, const Bytes& data) {
   BKFS_ASSIGN(uint64_t begin, PrependContext(start, buffer));
   std::vector<Extent> extents;
   BKFS_ASSIGN(uint64_t end, CutAll(begin, buffer, extents));
-  Splice(begin, end, std::move(extents));
+  Splice(begin, end, extents);
   natural_end_ = 0;
   return {};
 }
@@ -320,7 +320,7 @@ Status Content::SettleStream(uint64_t start, Bytes& data) {
   }
   if (!extents.empty()) {
     // What lay under the stream is replaced; settled bytes beyond the cut are under the dirty rest.
-    Splice(at_file, at_file + at, std::move(extents));
+    Splice(at_file, at_file + at, extents);
     natural_end_ = at_file + at;
   }
   Bytes rest(data.begin() + static_cast<ptrdiff_t>(at), data.end());
