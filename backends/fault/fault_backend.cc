@@ -135,6 +135,14 @@ Result<uint64_t> FaultBackend::Size(const std::string& name) {
   return size;
 }
 
+Result<int64_t> FaultBackend::ModifiedAt(const std::string& name) {
+  auto rule = Decide(Op::kModifiedAt, name);
+  if (rule && Prevents(*rule)) return rule->error;
+  BKFS_ASSIGN(int64_t time, inner_.ModifiedAt(name));
+  if (rule && rule->action == Action::kLose) return rule->error;
+  return time;
+}
+
 Status FaultBackend::List(
     const std::string& prefix,
     const std::function<Status(const std::string& name, uint64_t size)>& visit) {

@@ -85,6 +85,7 @@ class LocalBackend final : public Backend {
   Status ReadAt(const std::string& name, uint64_t offset, MutableByteView out) override;
   Status Put(const std::string& name, std::span<const ByteView> parts) override;
   Result<uint64_t> Size(const std::string& name) override;
+  Result<int64_t> ModifiedAt(const std::string& name) override;
   Status List(const std::string& prefix,
               const std::function<Status(const std::string& name, uint64_t size)>& visit) override;
   Status Remove(const std::string& name) override;
@@ -159,6 +160,13 @@ Status LocalBackend::ReadAt(const std::string& name, uint64_t offset, MutableByt
 Result<uint64_t> LocalBackend::Size(const std::string& name) {
   BKFS_ASSIGN(OpenObject object, Open(name));
   return object.size;
+}
+
+Result<int64_t> LocalBackend::ModifiedAt(const std::string& name) {
+  BKFS_ASSIGN(OpenObject object, Open(name));
+  struct stat st {};
+  if (::fstat(object.file->get(), &st) != 0) return LocalError(errno, PathOf(name));
+  return int64_t{st.st_mtim.tv_sec} * 1'000'000'000 + st.st_mtim.tv_nsec;
 }
 
 Result<UniqueFd> LocalBackend::FolderForPut(const std::string& folder, const std::string& path) {

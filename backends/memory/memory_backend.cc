@@ -6,7 +6,7 @@
 
 namespace bkfs {
 
-Result<MemoryBackend::Object> MemoryBackend::Find(const std::string& name) const {
+Result<MemoryBackend::Stored> MemoryBackend::Find(const std::string& name) const {
   BKFS_TRY(CheckObjectName(name));
   MutexLock lock(mutex_);
   auto it = objects_.find(name);
@@ -15,12 +15,13 @@ Result<MemoryBackend::Object> MemoryBackend::Find(const std::string& name) const
 }
 
 Result<Bytes> MemoryBackend::Get(const std::string& name) {
-  BKFS_ASSIGN(Object object, Find(name));
-  return Bytes(*object);
+  BKFS_ASSIGN(Stored stored, Find(name));
+  return Bytes(*stored.object);
 }
 
 Status MemoryBackend::ReadAt(const std::string& name, uint64_t offset, MutableByteView out) {
-  BKFS_ASSIGN(Object object, Find(name));
+  BKFS_ASSIGN(Stored stored, Find(name));
+  const Object& object = stored.object;
   if (offset > object->size() || out.size() > object->size() - offset) {
     return {Code::kCorrupt, name + " ends too early: it has been cut"};
   }
@@ -42,14 +43,19 @@ Status MemoryBackend::Put(const std::string& name, std::span<const ByteView> par
   if (capacity_ != 0 && (used_ > capacity_ || size > capacity_ - used_)) {
     return {Code::kNoSpace, "no space for " + name};
   }
-  objects_.emplace(name, std::move(object));
+  objects_.emplace(name, Stored{std::move(object), Now()});
   used_ += size;
   return {};
 }
 
 Result<uint64_t> MemoryBackend::Size(const std::string& name) {
-  BKFS_ASSIGN(Object object, Find(name));
-  return uint64_t{object->size()};
+  BKFS_ASSIGN(Stored stored, Find(name));
+  return uint64_t{stored.object->size()};
+}
+
+Result<int64_t> MemoryBackend::ModifiedAt(const std::string& name) {
+  BKFS_ASSIGN(Stored stored, Find(name));
+  return stored.time_ns;
 }
 
 Status MemoryBackend::List(
@@ -65,7 +71,7 @@ Status MemoryBackend::List(
       auto it = objects_.upper_bound(last);
       if (it == objects_.end() || !it->first.starts_with(prefix)) return {};
       last = it->first;
-      size = it->second->size();
+      size = it->second.object->size();
     }
     BKFS_TRY(visit(last, size));
   }
@@ -76,7 +82,7 @@ Status MemoryBackend::Remove(const std::string& name) {
   MutexLock lock(mutex_);
   auto it = objects_.find(name);
   if (it == objects_.end()) return {Code::kNotFound, "no object " + name};
-  used_ -= it->second->size();
+  used_ -= it->second.object->size();
   objects_.erase(it);
   return {};
 }
@@ -88,7 +94,7 @@ Result<StoreSpace> MemoryBackend::Space() {
 }
 
 std::unique_ptr<MemoryBackend> MemoryBackend::Clone() const {
-  auto copy = std::make_unique<MemoryBackend>(capacity_);
+  auto copy = std::make_unique<MemoryBackend>(capacity_, clock_);
   MutexLock lock(mutex_);
   MutexLock copy_lock(copy->mutex_);  // nobody else knows it yet
   copy->objects_ = objects_;
@@ -99,8 +105,8 @@ std::unique_ptr<MemoryBackend> MemoryBackend::Clone() const {
 void MemoryBackend::Replace(const std::string& name, Bytes data) {
   auto object = std::make_shared<const Bytes>(std::move(data));
   MutexLock lock(mutex_);
-  auto [it, added] = objects_.try_emplace(name, object);
-  if (!added) used_ -= std::exchange(it->second, object)->size();
+  auto [it, added] = objects_.try_emplace(name, Stored{object, Now()});
+  if (!added) used_ -= std::exchange(it->second.object, object)->size();
   used_ += object->size();
 }
 

@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "engine/base/clock.h"
 #include "engine/base/mutex.h"
 #include "engine/repo/backend.h"
 
@@ -14,14 +15,17 @@ namespace bkfs {
 // copy its whole state (objects are shared, so a copy is cheap) and damage an object in place.
 class MemoryBackend final : public Backend {
  public:
+  // Objects are dated by `clock`, which outlives this; null means the system's.
   // Puts that would make the objects' sizes add up to more than `capacity` fail with kNoSpace;
   // zero means no limit.
-  explicit MemoryBackend(uint64_t capacity = 0) : capacity_(capacity) {}
+  explicit MemoryBackend(uint64_t capacity = 0, const Clock* clock = nullptr)
+      : capacity_(capacity), clock_(clock) {}
 
   Result<Bytes> Get(const std::string& name) override;
   Status ReadAt(const std::string& name, uint64_t offset, MutableByteView out) override;
   Status Put(const std::string& name, std::span<const ByteView> parts) override;
   Result<uint64_t> Size(const std::string& name) override;
+  Result<int64_t> ModifiedAt(const std::string& name) override;
   Status List(const std::string& prefix,
               const std::function<Status(const std::string& name, uint64_t size)>& visit) override;
   Status Remove(const std::string& name) override;
@@ -36,12 +40,18 @@ class MemoryBackend final : public Backend {
 
  private:
   using Object = std::shared_ptr<const Bytes>;  // shared by readers at work and by clones
+  struct Stored {
+    Object object;
+    int64_t time_ns = 0;
+  };
 
-  Result<Object> Find(const std::string& name) const;
+  Result<Stored> Find(const std::string& name) const;
+  int64_t Now() const { return clock_ ? clock_->WallNanos() : SystemClock().WallNanos(); }
 
   const uint64_t capacity_;
+  const Clock* const clock_;
   mutable Mutex mutex_;  // a leaf: nothing is called while it is held
-  std::map<std::string, Object> objects_ BKFS_GUARDED_BY(mutex_);
+  std::map<std::string, Stored> objects_ BKFS_GUARDED_BY(mutex_);
   uint64_t used_ BKFS_GUARDED_BY(mutex_) = 0;
 };
 

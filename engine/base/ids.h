@@ -48,6 +48,8 @@ using PackId = Id<struct PackTag, 32>;          // BLAKE3 of a pack object's byt
 using IndexId = Id<struct IndexTag, 32>;        // BLAKE3 of an index segment's bytes
 using SnapshotId = Id<struct SnapshotTag, 16>;  // first half of BLAKE3 of a snapshot record's bytes
 using KeyId = Id<struct KeyTag, 16>;            // first half of BLAKE3 of a public signing key
+using LeaseId = Id<struct LeaseTag, 16>;        // random, made by its holder
+using RemovalId = Id<struct RemovalTag, 16>;    // first half of BLAKE3 of a removal's bytes
 using RepoId = Id<struct RepoTag, 16>;          // random, made by init
 
 // Ids are hash outputs or random, so any of their bytes is a good hash.

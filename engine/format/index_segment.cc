@@ -53,7 +53,7 @@ Bytes EncodeIndexSegment(const IndexSegment& segment, Cipher cipher, ByteView in
   for (const IndexId& id : segment.replaces) replaces.push_back(ToStruct<fb::Id32>(id.bytes));
   auto packs_at = builder.CreateVector(packs);
   auto replaces_at = builder.CreateVectorOfStructs(replaces);
-  builder.Finish(fb::CreateIndexSegment(builder, packs_at, replaces_at));
+  builder.Finish(fb::CreateIndexSegment(builder, packs_at, replaces_at, segment.as_of));
   BKFS_CHECK(builder.GetSize() <= kMaxIndexPlain);
   Bytes packed = CompressMetadata({builder.GetBufferPointer(), builder.GetSize()});
   Bytes out;
@@ -75,6 +75,7 @@ Result<IndexSegment> DecodeIndexSegment(ByteView object, ByteView index_key, con
   const auto* root = VerifiedRoot<fb::IndexSegment>(plain, kBytesPerPack);
   if (root == nullptr) return Damaged("its fields do not parse");
   IndexSegment out;
+  out.as_of = root->as_of();
   size_t budget = plain.size();
   if (root->packs() != nullptr) {
     out.packs.reserve(root->packs()->size());

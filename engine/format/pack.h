@@ -79,6 +79,7 @@ struct IndexedPack {
 struct IndexSegment {
   std::vector<IndexedPack> packs;
   std::vector<IndexId> replaces;
+  uint64_t as_of = 0;  // last entry of the maintenance log that its maker had read
 };
 Bytes EncodeIndexSegment(const IndexSegment& segment, Cipher cipher, ByteView index_key,
                          const RepoId& repo);

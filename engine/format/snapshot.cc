@@ -69,8 +69,10 @@ Bytes EncodeBody(const SnapshotBody& body) {
   auto root = PutBytes(builder, body.sealed_root);
   auto totals = PutTotals(body.totals);
   auto parent = ToStruct<fb::Id16>(body.parent.bytes);
+  auto lease = ToStruct<fb::Id16>(body.lease.bytes);
   builder.Finish(fb::CreateSnapshot(builder, name, host, user, body.time_ns, body.end_ns, &totals,
-                                    body.added, tags, paths, &parent, program, root));
+                                    body.added, tags, paths, &parent, program, root,
+                                    body.lease.is_zero() ? nullptr : &lease));
   return BuilderBytes(builder);
 }
 
@@ -169,6 +171,7 @@ Result<SnapshotBody> OpenSnapshotBody(ByteView object, const BoxKey& log_key) {
   out.totals = ReadTotals(root->totals());
   out.added = root->added();
   FromStruct(root->parent(), out.parent.bytes);
+  FromStruct(root->lease(), out.lease.bytes);
   out.program = TextOf(root->program());
   ByteView sealed_root = BytesOf(root->root());
   out.sealed_root.assign(sealed_root.begin(), sealed_root.end());

@@ -33,6 +33,7 @@ struct SnapshotBody {
   std::vector<std::string> tags;
   std::vector<std::string> paths;
   SnapshotId parent;
+  LeaseId lease;  // it was made under; zero: none
   std::string program;
   Bytes sealed_root;  // Box(tree key, Root)
 };

@@ -38,6 +38,9 @@ class Backend {
   virtual Status Put(const std::string& name, std::span<const ByteView> parts) = 0;
   // Size in bytes.
   virtual Result<uint64_t> Size(const std::string& name) = 0;
+  // When the object was put, in ns since 1970 by the store's own clock; whole seconds where the
+  // store knows no better. Only differences of such times mean anything here.
+  virtual Result<int64_t> ModifiedAt(const std::string& name) = 0;
   // Calls `visit` for each object whose name begins with `prefix` (whole words: "packs/" or "" for
   // all), in no particular order; stops with the first error `visit` returns. Objects put or
   // removed meanwhile may or may not be seen. No memory proportional to the number of objects

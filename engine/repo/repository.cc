@@ -241,6 +241,19 @@ Status Repository::RebuildIndex() {
   return {};
 }
 
+Status Repository::CheckMayMaintain() {
+  if (!MayMaintain(key_.type)) {
+    return {Code::kDenied, "a " + std::string(KeyTypeName(key_.type)) +
+                               " key may not do maintenance (a Master or Maintain key may)"};
+  }
+  BKFS_TRY(keys_->Refresh());
+  BKFS_ASSIGN(Signer self, keys_->Find(key_.id()));
+  if (self.revoked()) {
+    return {Code::kDenied, "this key (" + self.id.hex() + ") has been revoked"};
+  }
+  return {};
+}
+
 Result<std::unique_ptr<BlobWriter>> Repository::NewWriter(std::unique_ptr<PackSpool> spool,
                                                           const WriterOptions& options) {
   if (!MayWrite(key_.type)) {

@@ -72,6 +72,8 @@ class Repository {
   // kDenied when the key may not write or has been revoked.
   Result<std::unique_ptr<BlobWriter>> NewWriter(std::unique_ptr<PackSpool> spool,
                                                 const WriterOptions& options);
+  // kDenied unless this is a Master or Maintain key that has not been revoked.
+  Status CheckMayMaintain();
   // Where this repository's and key's local state lives: <cache>/<repo id>/<key id>; made if
   // missing.
   const std::string& local_directory() const { return local_directory_; }

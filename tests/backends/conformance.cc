@@ -420,6 +420,20 @@ TEST_P(BackendConformance, ManyThreadsAtOnce) {
   EXPECT_EQ(ListAll(backend(), "packs/").size(), size_t{kThreads} * kRounds * 2 / 3);
 }
 
+TEST_P(BackendConformance, ModificationTimesFollowTheStoresClock) {
+  ASSERT_TRUE(backend().PutOne("first", AsBytes("1")).ok());
+  auto first = backend().ModifiedAt("first");
+  ASSERT_TRUE(first.ok()) << first.status().message();
+  EXPECT_GT(*first, 1'600'000'000LL * 1'000'000'000);
+  EXPECT_EQ(backend().ModifiedAt("first").value(), *first);  // does not move by itself
+  EXPECT_FALSE(backend().PutOne("first", AsBytes("other")).ok());
+  EXPECT_EQ(backend().ModifiedAt("first").value(), *first);
+  ASSERT_TRUE(backend().PutOne("second", AsBytes("2")).ok());
+  EXPECT_GE(backend().ModifiedAt("second").value(), *first);
+  EXPECT_EQ(backend().ModifiedAt("absent").code(), Code::kNotFound);
+  EXPECT_EQ(backend().ModifiedAt("Bad name").code(), Code::kInvalid);
+}
+
 TEST_P(BackendConformance, SpaceIsPlausible) {
   auto space = backend().Space();
   ASSERT_TRUE(space.ok()) << space.status().ToString();

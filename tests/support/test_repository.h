@@ -38,6 +38,7 @@ class BorrowedBackend final : public Backend {
     return inner_.Put(name, parts);
   }
   Result<uint64_t> Size(const std::string& name) override { return inner_.Size(name); }
+  Result<int64_t> ModifiedAt(const std::string& name) override { return inner_.ModifiedAt(name); }
   Status List(const std::string& prefix,
               const std::function<Status(const std::string&, uint64_t)>& visit) override {
     return inner_.List(prefix, visit);
