@@ -181,19 +181,22 @@ Result<uint32_t> RocksIndexCache::Add(const PackId& id, uint64_t size, const Pac
   BKFS_ASSIGN(std::optional<uint32_t> known, NumberOf(id));
   if (known) return *known;
   BKFS_ASSIGN(uint32_t number, NextNumber());
+  uint32_t ordinal = 0;
+  uint64_t plain = 0;
   for (const PackBlob& blob : footer.blobs) {
     if (blob.frame >= footer.frames.size()) {
       return Status(Code::kCorrupt, "pack " + id.short_hex() + ": a blob without a frame");
     }
     const Bytes key = Records::BlobKey(blob.id, number);
     addition.sealed.clear();
-    records_->SealBlob(key, footer.frames[blob.frame], blob, addition.sealed);
+    records_->SealBlob(key, footer.frames[blob.frame], blob, ordinal++, addition.sealed);
+    plain += blob.length;
     addition.batch.Put(key, addition.sealed);
     if (addition.batch.bytes() >= kBatchBytes) BKFS_TRY(FinishAdding(addition));
   }
   const Bytes pack_key = Records::PackKey(number);
   const Bytes id_key = records_->PackIdKey(id);
-  const CachedPack pack{id, footer.kind, size, footer.signer, footer.slots};
+  const CachedPack pack{id, footer.kind, size, footer.signer, footer.slots, ordinal, plain};
   addition.batch.Put(pack_key, records_->SealPack(pack_key, pack));
   addition.batch.Put(id_key, records_->SealNumber(id_key, number));
   addition.waiting.emplace(id, number);

@@ -22,6 +22,8 @@ struct CachedPack {
   uint64_t size = 0;
   KeyId signer;
   std::vector<PackSlot> slots;
+  uint32_t blobs = 0;  // how many
+  uint64_t plain = 0;  // bytes in them, before compression
 };
 
 // Where a blob's bytes are.
@@ -30,6 +32,7 @@ struct BlobLocation {
   PackFrame frame;      // offset and length in the pack, plain length, slot
   uint32_t offset = 0;  // of the blob in the frame's plaintext
   uint32_t length = 0;
+  uint32_t ordinal = 0;  // of the blob in its pack's footer
 };
 
 // The blob index on local disk, in RocksDB: blob id -> place, pack number <-> pack, and which index

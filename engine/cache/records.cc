@@ -10,7 +10,7 @@
 namespace bkfs {
 
 namespace {
-constexpr uint32_t kSchema = 1;
+constexpr uint32_t kSchema = 2;
 constexpr uint8_t kPack = 'p';
 constexpr uint8_t kSegment = 's';
 
@@ -117,12 +117,12 @@ std::optional<uint32_t> Records::NumberOf(ByteView key) {
   return std::nullopt;
 }
 
-void Records::SealBlob(ByteView key, const PackFrame& frame, const PackBlob& blob,
+void Records::SealBlob(ByteView key, const PackFrame& frame, const PackBlob& blob, uint32_t ordinal,
                        Bytes& out) const {
   Bytes plain;
   plain.reserve(30);
   for (uint32_t value :
-       {frame.offset, frame.length, frame.plain, frame.slot, blob.offset, blob.length}) {
+       {frame.offset, frame.length, frame.plain, frame.slot, blob.offset, blob.length, ordinal}) {
     AppendVarint(plain, value);
   }
   sealer_.Seal(key, plain, out);
@@ -134,7 +134,7 @@ Result<BlobLocation> Records::OpenBlob(ByteView key, ByteView sealed) const {
   ByteReader reader(plain);
   BlobLocation place;
   for (uint32_t* value : {&place.frame.offset, &place.frame.length, &place.frame.plain,
-                          &place.frame.slot, &place.offset, &place.length}) {
+                          &place.frame.slot, &place.offset, &place.length, &place.ordinal}) {
     *value = TakeVarint(reader);
   }
   if (!number || !reader.ok() || reader.remaining() != 0) return BadRow("blob");
@@ -148,6 +148,8 @@ Bytes Records::SealPack(ByteView key, const CachedPack& pack) const {
   AppendInt(plain, static_cast<uint8_t>(pack.kind));
   AppendInt(plain, pack.size);
   Append(plain, pack.signer.view());
+  AppendInt(plain, pack.blobs);
+  AppendInt(plain, pack.plain);
   AppendInt(plain, static_cast<uint32_t>(pack.slots.size()));
   for (const PackSlot& slot : pack.slots) {
     AppendInt(plain, slot.epoch);
@@ -167,6 +169,8 @@ Result<CachedPack> Records::OpenPack(ByteView key, ByteView sealed) const {
   pack.kind = static_cast<PackKind>(reader.Take<uint8_t>());
   pack.size = reader.Take<uint64_t>();
   pack.signer = TakeId<KeyId>(reader);
+  pack.blobs = reader.Take<uint32_t>();
+  pack.plain = reader.Take<uint64_t>();
   const auto slots = reader.Take<uint32_t>();
   if (pack.kind != PackKind::kContents && pack.kind != PackKind::kTrees) return BadRow("pack");
   for (uint32_t i = 0; i < slots && reader.ok(); ++i) {

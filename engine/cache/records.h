@@ -44,7 +44,8 @@ class Records {
   static std::optional<uint32_t> NumberOf(ByteView key);
 
   // Values, sealed to `key`. Appended to `out`, which the many small ones reuse.
-  void SealBlob(ByteView key, const PackFrame& frame, const PackBlob& blob, Bytes& out) const;
+  void SealBlob(ByteView key, const PackFrame& frame, const PackBlob& blob, uint32_t ordinal,
+                Bytes& out) const;
   Result<BlobLocation> OpenBlob(ByteView key, ByteView sealed) const;
   Bytes SealPack(ByteView key, const CachedPack& pack) const;
   Result<CachedPack> OpenPack(ByteView key, ByteView sealed) const;

@@ -129,7 +129,7 @@ Bytes EncodeLeaseState(const LeaseState& state, const RepoId& repo, Cipher ciphe
   return SignAndSeal(kStateMagic, BuilderBytes(builder), repo, cipher, index_key, key);
 }
 
-Result<KeyId> LeaseHolder(ByteView object) {
+Result<KeyId> HolderOfLease(ByteView object) {
   const bool is_state =
       object.size() >= kMagicSize && AsText(object.first(kMagicSize)) == kStateMagic;
   BKFS_ASSIGN(Parsed parts, Parse(object, is_state ? kStateMagic : kLeaseMagic));

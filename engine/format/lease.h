@@ -48,7 +48,7 @@ Bytes EncodeLeaseState(const LeaseState& state, const RepoId& repo, Cipher ciphe
                        ByteView index_key, const SigningKey& key);
 
 // The holder's KeyId, which stands in the open. Form and version only.
-Result<KeyId> LeaseHolder(ByteView object);
+Result<KeyId> HolderOfLease(ByteView object);
 // Checks the signature and opens. kCorrupt, kUnsupported.
 Result<Lease> DecodeLease(ByteView object, const RepoId& repo, ByteView index_key,
                           const PublicKey& holder);

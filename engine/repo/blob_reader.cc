@@ -68,18 +68,28 @@ Result<BlobData> BlobReader::ReadStored(PackKind kind, const BlobId& id) {
                   "blob " + id.hex() + " is in no pack the index knows: the pack is missing");
   }
   Result<BlobData> data = ReadAt(kind, id, *at);
-  if (data.ok() || data.code() != Code::kCorrupt) return data;
-  log_.Error(data.status().message());
+  if (data.code() == Code::kNotFound && refresh_) {
+    // Maintenance may have moved the blob and deleted the pack since.
+    BKFS_TRY(refresh_());
+  } else if (data.ok() || data.code() != Code::kCorrupt) {
+    return data;
+  } else {
+    log_.Error(data.status().message());
+  }
   BKFS_ASSIGN(auto copies, index_.FindAll(id));
   for (const auto& copy : copies) {
     if (copy.pack == at->pack && copy.frame.offset == at->frame.offset) continue;
     Result<BlobData> other = ReadAt(kind, id, copy);
     if (other.ok()) {
-      log_.Warning("blob " + id.hex() + " was read from another pack");
+      if (data.code() == Code::kCorrupt) {
+        log_.Warning("blob " + id.hex() + " was read from another pack");
+      }
       return other;
     }
   }
-  return data;
+  if (data.code() != Code::kNotFound) return data;
+  log_.Error(data.status().message());
+  return Status(Code::kCorrupt, data.status().message());
 }
 
 Result<BlobData> BlobReader::ReadAt(PackKind kind, const BlobId& id, const BlobLocation& at) {
@@ -106,7 +116,9 @@ Result<FramePtr> BlobReader::Frame(PackKind kind, const BlobLocation& at) {
 }
 
 Result<FramePtr> BlobReader::LoadFrame(PackKind kind, const BlobLocation& at) {
-  BKFS_ASSIGN(CachedPack pack, index_.Pack(at.pack));
+  auto known = index_.Pack(at.pack);
+  if (!known.ok()) return known.status();  // kNotFound: forgotten a moment ago
+  const CachedPack pack = *std::move(known);
   const std::string name = PackName(pack.id);
   if (pack.kind != kind) {
     return Status(Code::kCorrupt, name + " is of the wrong kind: its index entry was forged");
@@ -118,7 +130,7 @@ Result<FramePtr> BlobReader::LoadFrame(PackKind kind, const BlobLocation& at) {
   Bytes sealed(at.frame.length);
   Status read = store_.ReadAt(name, at.frame.offset, sealed);
   if (read.Is(Code::kNotFound)) {
-    return Status(Code::kCorrupt, name + " is missing from the store");
+    return Status(Code::kNotFound, name + " is missing from the store");
   }
   BKFS_TRY(read);
   auto inner = OpenFrame(pack.slots[at.frame.slot].cipher, key.view(), header_.repo,

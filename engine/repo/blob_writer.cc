@@ -66,13 +66,26 @@ bool BlobWriter::Trusts(const KeyId& writer) {
   return trusted;
 }
 
-Result<bool> BlobWriter::IsStored(PackKind kind, const BlobId& id) {
+void BlobWriter::NoteUsed(const PackId& pack) {
+  MutexLock lock(used_mutex_);
+  used_.insert(pack);
+}
+
+bool BlobWriter::MayRelyOn(const PackId& pack, Purpose purpose) {
+  if (!condemned_->Contains(pack)) return true;
+  return purpose == Purpose::kKeep && held_.contains(pack) && !condemned_->doomed.contains(pack);
+}
+
+Result<bool> BlobWriter::IsStored(PackKind kind, const BlobId& id, Purpose purpose) {
+  ReaderLock deciding(decide_mutex_);
   BKFS_ASSIGN(auto first, context_.index.Find(id));
   if (!first) return false;
-  auto usable = [&](const BlobLocation& at) -> Result<bool> {
+  auto usable = [&](const BlobLocation& at) BKFS_NO_ANALYSIS -> Result<bool> {
     BKFS_ASSIGN(CachedPack pack, context_.index.Pack(at.pack));
-    return pack.kind == kind && at.frame.slot < pack.slots.size() &&
-           Trusts(pack.slots[at.frame.slot].writer);
+    if (pack.kind != kind || at.frame.slot >= pack.slots.size()) return false;
+    if (!Trusts(pack.slots[at.frame.slot].writer) || !MayRelyOn(pack.id, purpose)) return false;
+    NoteUsed(pack.id);
+    return true;
   };
   BKFS_ASSIGN(bool good, usable(*first));
   if (good) return true;
@@ -82,6 +95,28 @@ Result<bool> BlobWriter::IsStored(PackKind kind, const BlobId& id) {
     if (good) return true;
   }
   return false;
+}
+
+void BlobWriter::Heed(std::shared_ptr<const CondemnedPacks> condemned,
+                      std::unordered_set<PackId, IdHash> held) {
+  WriterLock alone(decide_mutex_);
+  condemned_ = std::move(condemned);
+  held_ = std::move(held);
+}
+
+std::vector<PackId> BlobWriter::UsedAmongCondemned() {
+  ReaderLock deciding(decide_mutex_);
+  MutexLock lock(used_mutex_);
+  std::vector<PackId> out;
+  for (const auto& [pack, entry] : condemned_->condemned) {
+    if (used_.contains(pack)) out.push_back(pack);
+  }
+  return out;
+}
+
+void BlobWriter::ForgetUsed() {
+  MutexLock lock(used_mutex_);
+  used_.clear();
 }
 
 Status BlobWriter::CurrentError() {
@@ -118,7 +153,7 @@ bool BlobWriter::IsPending(PackKind kind, const BlobId& id) {
 
 Result<bool> BlobWriter::Has(PackKind kind, const BlobId& id) {
   if (IsPending(kind, id)) return true;
-  return IsStored(kind, id);
+  return IsStored(kind, id, Purpose::kKeep);
 }
 
 Result<BlobId> BlobWriter::Add(PackKind kind, ByteView data) {
@@ -131,7 +166,10 @@ Result<BlobId> BlobWriter::Add(PackKind kind, ByteView data) {
   std::shared_ptr<OpenFrame> full;
   for (bool decided = false; !decided;) {
     const uint64_t settled = settled_;
-    BKFS_ASSIGN(known, Has(kind, id));
+    known = IsPending(kind, id);
+    if (!known) {
+      BKFS_ASSIGN(known, IsStored(kind, id, Purpose::kReuse));
+    }
     if (known) break;
     MutexLock lock(mutex_);
     BKFS_TRY(WaitForRoom());

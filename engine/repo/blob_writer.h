@@ -17,6 +17,7 @@
 #include "engine/repo/backend.h"
 #include "engine/repo/blob_reader.h"
 #include "engine/repo/key_directory.h"
+#include "engine/repo/maintenance_log.h"
 #include "engine/repo/pack_spool.h"
 
 namespace bkfs {
@@ -75,9 +76,19 @@ class BlobWriter final : public PendingBlobs {
 
   // Stores `data` unless it is known. At most 16 MiB.
   Result<BlobId> Add(PackKind kind, ByteView data);
-  // Whether the blob is stored, pending or neither.
+  // Whether what refers to the blob already may go on doing so: it is pending, or stored where it
+  // will not be deleted (for condemned packs: if they are held, see Heed).
   Result<bool> Has(PackKind kind, const BlobId& id);
   bool IsPending(PackKind kind, const BlobId& id);
+  // From its return on, a blob whose copies are in condemned packs counts as absent for Add, and
+  // all packs that were relied on before are in Used (doc/maintenance.md, W3). `held`: condemned
+  // packs that a lease of ours has pinned all the time, or may rely on, for Has alone.
+  void Heed(std::shared_ptr<const CondemnedPacks> condemned,
+            std::unordered_set<PackId, IdHash> held = {}) BKFS_EXCLUDES(decide_mutex_);
+  // Packs that Add and Has have relied on, or that this writer has made, and that are condemned.
+  std::vector<PackId> UsedAmongCondemned() BKFS_EXCLUDES(decide_mutex_, used_mutex_);
+  // Everything that was relied on is in snapshots now.
+  void ForgetUsed() BKFS_EXCLUDES(used_mutex_);
   Status Protect();
   Status Sync();
   // Closes frames and packs, waits for the store, and puts an index segment.
@@ -112,7 +123,11 @@ class BlobWriter final : public PendingBlobs {
   static size_t Slot(PackKind kind) { return kind == PackKind::kContents ? 0 : 1; }
   BlobId MakeId(PackKind kind, ByteView data) const;
   bool Trusts(const KeyId& writer);
-  Result<bool> IsStored(PackKind kind, const BlobId& id);
+  enum class Purpose { kReuse, kKeep };  // of something new, or of what refers to it already
+  Result<bool> IsStored(PackKind kind, const BlobId& id, Purpose purpose)
+      BKFS_EXCLUDES(decide_mutex_);
+  bool MayRelyOn(const PackId& pack, Purpose purpose) BKFS_REQUIRES_SHARED(decide_mutex_);
+  void NoteUsed(const PackId& pack) BKFS_EXCLUDES(used_mutex_);
   Status WaitForRoom() BKFS_REQUIRES(mutex_);
   std::shared_ptr<OpenFrame> AppendToFrame(PackKind kind, const BlobId& id, ByteView data)
       BKFS_REQUIRES(mutex_);
@@ -164,6 +179,13 @@ class BlobWriter final : public PendingBlobs {
   Status store_error_ BKFS_GUARDED_BY(mutex_);  // while trying again
   bool stopping_ BKFS_GUARDED_BY(mutex_) = false;
   Mutex segment_mutex_;
+  // Shared while it is decided whether a stored copy will do; alone while the log is heeded.
+  SharedMutex decide_mutex_;
+  std::shared_ptr<const CondemnedPacks> condemned_ BKFS_GUARDED_BY(decide_mutex_) =
+      std::make_shared<const CondemnedPacks>();
+  std::unordered_set<PackId, IdHash> held_ BKFS_GUARDED_BY(decide_mutex_);
+  Mutex used_mutex_;  // a leaf
+  std::unordered_set<PackId, IdHash> used_ BKFS_GUARDED_BY(used_mutex_);
   mutable Mutex stats_mutex_;
   WriterStats stats_ BKFS_GUARDED_BY(stats_mutex_);
   Mutex trust_mutex_;

@@ -110,6 +110,8 @@ Status BlobWriter::StoreOnce(TravellingPack& pack) {
     MutexLock lock(pack.mutex);
     BKFS_ASSIGN(parts, pack.spooled->Contents());
   }
+  // Before anybody can see it, and condemn it because nothing refers to it yet.
+  NoteUsed(pack.id);
   Status put = context_.store.Put(name, parts);
   // Taken already: a try that failed only seemingly, or a crash after it. The name is the hash of
   // the bytes, so only a short object could differ.
@@ -162,6 +164,10 @@ Status BlobWriter::PutSegments() {
   MutexLock one_at_a_time(segment_mutex_);
   for (;;) {
     IndexSegment segment;
+    {
+      ReaderLock deciding(decide_mutex_);
+      segment.as_of = condemned_->last;
+    }
     {
       MutexLock lock(mutex_);
       uint64_t bytes = 0;
@@ -257,6 +263,7 @@ Status BlobWriter::AdoptStored(const IndexedPack& indexed) {
   BKFS_ASSIGN(PackFooter footer, DecodeFooterBody(indexed.footer.body, indexed.size));
   BKFS_ASSIGN(uint32_t number, context_.index.AddPack(indexed.id, indexed.size, footer));
   (void)number;
+  NoteUsed(indexed.id);
   MutexLock lock(mutex_);
   unindexed_.push_back(indexed);
   return {};

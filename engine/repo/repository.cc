@@ -81,12 +81,15 @@ Result<std::unique_ptr<Repository>> Repository::Open(std::unique_ptr<Backend> st
       new Repository(std::move(store), std::move(key), std::move(header), log, clock));
   repo->keys_ = std::make_unique<KeyDirectory>(*repo->store_, repo->header_, log);
   BKFS_TRY(repo->keys_->Refresh());
+  repo->maintenance_ = std::make_unique<MaintenanceLog>(*repo->store_, *repo->keys_, repo->header_);
+  repo->removals_ = std::make_unique<Removals>(*repo->store_, *repo->keys_, repo->header_);
   repo->local_directory_ =
       options.cache_directory + "/" + repo->header_.repo.hex() + "/" + repo->key_.id().hex();
   BKFS_TRY(MakeDirectories(repo->local_directory_, 0700));
   if (!repo->key_.index_key.empty()) BKFS_TRY(repo->OpenIndex(options));
-  repo->snapshots_ = std::make_unique<SnapshotStore>(SnapshotStore::Context{
-      *repo->store_, *repo->keys_, repo->key_, repo->header_, log, clock, repo->seen_.get()});
+  repo->snapshots_ = std::make_unique<SnapshotStore>(
+      SnapshotStore::Context{*repo->store_, *repo->keys_, *repo->removals_, *repo->maintenance_,
+                             repo->key_, repo->header_, log, clock, repo->seen_.get()});
   return repo;
 }
 
@@ -121,16 +124,40 @@ Secret Repository::LocalKey(std::string_view purpose) const {
 
 Status Repository::RefreshIndex() {
   MutexLock one_at_a_time(refresh_mutex_);
-  std::set<IndexId> present;
-  BKFS_TRY(store_->List("index/", [&](const std::string& name, uint64_t) {
-    auto id = ParseIndexName(name);
-    if (id.ok()) present.insert(*id);
-    return Status();
-  }));
-  BKFS_ASSIGN(auto loaded, index_->Segments());
-  std::set<IndexId> known(loaded.begin(), loaded.end());
+  constexpr int kListings = 3;  // a segment may be merged into another while it is looked for
+  for (int attempt = 0; attempt < kListings; ++attempt) {
+    std::set<IndexId> present;
+    BKFS_TRY(store_->List("index/", [&](const std::string& name, uint64_t) {
+      auto id = ParseIndexName(name);
+      if (id.ok()) present.insert(*id);
+      return Status();
+    }));
+    BKFS_ASSIGN(auto loaded, index_->Segments());
+    const std::set<IndexId> known(loaded.begin(), loaded.end());
+    BKFS_ASSIGN(bool merged, LoadSegments(present, known));
+    std::vector<IndexId> gone;
+    for (const auto& id : known) {
+      if (!present.contains(id)) gone.push_back(id);
+    }
+    if (!gone.empty()) BKFS_TRY(ForgetSegments(gone, present));
+    if (!merged) break;
+  }
+  present_.reset();
+  for (const auto& [id, entry] : maintenance_->Current()->doomed) {
+    BKFS_TRY(index_->RemovePack(id));
+  }
+  return {};
+}
+
+// True when a segment vanished while it was to be read.
+Result<bool> Repository::LoadSegments(const std::set<IndexId>& present,
+                                      const std::set<IndexId>& known) {
+  bool merged = false;
+  bool log_read = false;
   for (const auto& id : present) {
     if (known.contains(id)) continue;
+    if (!log_read) BKFS_TRY(maintenance_->Refresh());
+    log_read = true;
     Status status = LoadSegment(id);
     // One bad segment must not hide the others: what only it knew is reported as missing when it is
     // read.
@@ -138,20 +165,54 @@ Status Repository::RefreshIndex() {
       log_.Error(IndexName(id) + " is refused: " + status.message());
       continue;
     }
-    if (status.Is(Code::kNotFound)) continue;  // merged and removed meanwhile
+    if (status.Is(Code::kNotFound)) {
+      merged = true;
+      continue;
+    }
     BKFS_TRY(status);
   }
-  for (const auto& id : known) {
-    if (present.contains(id)) continue;
-    // The packs may be listed by a newer segment; those that are not in the store any more go.
+  return merged;
+}
+
+Status Repository::ForgetSegments(const std::vector<IndexId>& gone,
+                                  const std::set<IndexId>& present) {
+  std::set<PackId> listed;
+  BKFS_ASSIGN(auto loaded, index_->Segments());
+  for (const auto& id : loaded) {
+    if (!present.contains(id)) continue;
+    BKFS_ASSIGN(auto packs, index_->SegmentPacks(id));
+    listed.insert(packs.begin(), packs.end());
+  }
+  for (const auto& id : gone) {
     BKFS_ASSIGN(auto packs, index_->SegmentPacks(id));
     for (const auto& pack : packs) {
+      if (listed.contains(pack)) continue;
       if (store_->Size(PackName(pack)).code() == Code::kNotFound) {
         BKFS_TRY(index_->RemovePack(pack));
       }
     }
     BKFS_TRY(index_->UnmarkSegment(id));
   }
+  return {};
+}
+
+Status Repository::DropDeleted(uint64_t as_of, std::vector<IndexedPack>& packs) {
+  const auto log = maintenance_->Current();
+  std::erase_if(packs, [&](const IndexedPack& pack) {
+    auto doomed = log->doomed.find(pack.id);
+    return doomed != log->doomed.end() && doomed->second > as_of;
+  });
+  if (as_of + 1 >= log->base) return {};
+  if (!present_) {
+    std::set<PackId> present;
+    BKFS_TRY(store_->List("packs/", [&](const std::string& name, uint64_t) {
+      auto id = ParsePackName(name);
+      if (id.ok()) present.insert(*id);
+      return Status();
+    }));
+    present_ = std::move(present);
+  }
+  std::erase_if(packs, [&](const IndexedPack& pack) { return !present_->contains(pack.id); });
   return {};
 }
 
@@ -184,6 +245,7 @@ Status Repository::LoadSegment(const IndexId& id) {
   }
   BKFS_ASSIGN(IndexSegment segment,
               DecodeIndexSegment(object, key_.index_key.view(), header_.repo));
+  BKFS_TRY(DropDeleted(segment.as_of, segment.packs));
   std::vector<IndexCache::NewPack> packs;
   std::vector<PackId> ids;
   for (const auto& indexed : segment.packs) {

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 
 #include "engine/base/clock.h"
@@ -12,6 +14,8 @@
 #include "engine/repo/blob_reader.h"
 #include "engine/repo/blob_writer.h"
 #include "engine/repo/key_directory.h"
+#include "engine/repo/maintenance_log.h"
+#include "engine/repo/removals.h"
 #include "engine/repo/snapshot_store.h"
 #include "engine/repo/tree_source.h"
 
@@ -53,13 +57,16 @@ class Repository {
   Clock& clock() { return clock_; }
   KeyDirectory& keys() { return *keys_; }
   SnapshotStore& snapshots() { return *snapshots_; }
+  MaintenanceLog& maintenance() { return *maintenance_; }
+  Removals& removals() { return *removals_; }
   // These three want an index key: any type but LogOnly. Check has_index() first.
   bool has_index() const { return index_ != nullptr; }
   IndexCache& index() { return *index_; }
   BlobReader& blobs() { return *blobs_; }
   TreeSource& trees() { return *trees_; }
 
-  // Loads new index segments and forgets vanished ones. Cheap when nothing changed.
+  // Loads new index segments and forgets vanished ones, and packs that the maintenance log dooms.
+  // Cheap when nothing changed.
   Status RefreshIndex();
   // Loads footers of packs that no segment covers: for a store whose index was lost.
   Status RebuildIndex();
@@ -84,7 +91,14 @@ class Repository {
   Repository(std::unique_ptr<Backend> store, KeyMaterial key, RepoHeader header, Logger& log,
              Clock& clock);
   Status OpenIndex(const Options& options);
-  Status LoadSegment(const IndexId& id);
+  Result<bool> LoadSegments(const std::set<IndexId>& present, const std::set<IndexId>& known)
+      BKFS_REQUIRES(refresh_mutex_);
+  Status LoadSegment(const IndexId& id) BKFS_REQUIRES(refresh_mutex_);
+  // Forgets segments that are gone from the store, and packs that went with them.
+  Status ForgetSegments(const std::vector<IndexId>& gone, const std::set<IndexId>& present)
+      BKFS_REQUIRES(refresh_mutex_);
+  // The packs of a segment that may be believed in (doc/format.md section 7).
+  Status DropDeleted(uint64_t as_of, std::vector<IndexedPack>& packs) BKFS_REQUIRES(refresh_mutex_);
 
   std::unique_ptr<Backend> store_;
   KeyMaterial key_;
@@ -93,12 +107,16 @@ class Repository {
   Clock& clock_;
   std::string local_directory_;
   std::unique_ptr<KeyDirectory> keys_;
+  std::unique_ptr<MaintenanceLog> maintenance_;
+  std::unique_ptr<Removals> removals_;
   std::unique_ptr<IndexCache> index_;
   std::unique_ptr<SeenRecords> seen_;
   std::unique_ptr<SnapshotStore> snapshots_;
   std::unique_ptr<BlobReader> blobs_;
   std::unique_ptr<TreeSource> trees_;
   Mutex refresh_mutex_;  // one refresh at a time; held over store calls on purpose
+  // Packs in the store, listed when a refresh needs them, for its time.
+  std::optional<std::set<PackId>> present_ BKFS_GUARDED_BY(refresh_mutex_);
 };
 
 // Reads and checks bkfs.repo. kNoRepository when there is none.

@@ -57,6 +57,10 @@ Result<SignatureState> Judge(const Signer& signer, const SnapshotId& id) {
   if (IsAccepted(signer, id)) return SignatureState::kRevokedAccepted;
   return Status(Code::kDenied, "signed by key " + signer.id.hex() + " after that key was revoked");
 }
+
+void AddRefused(const std::vector<RefusedObject>& refused, SnapshotList& list) {
+  for (const auto& object : refused) list.problems.push_back({object.object, object.why});
+}
 }  // namespace
 
 std::string_view SignatureStateName(SignatureState state) {
@@ -104,10 +108,13 @@ Result<SnapshotList> SnapshotStore::List() {
     if (ParseSnapshotName(name).ok()) names.insert(name);
     return Status();
   }));
+  // After the records: a record goes only when its removal is there.
+  BKFS_TRY(context_.removals.Refresh());
   SnapshotList list;
   std::unordered_map<SnapshotId, std::shared_ptr<const Snapshot>, IdHash> present;
   for (const auto& name : names) {
     BKFS_ASSIGN(SnapshotId id, ParseSnapshotName(name));
+    if (context_.removals.IsRemoved(id)) continue;
     std::shared_ptr<const Snapshot> snapshot;
     {
       MutexLock lock(mutex_);
@@ -130,6 +137,13 @@ Result<SnapshotList> SnapshotStore::List() {
       list.problems.push_back({name, state.status()});
       continue;
     }
+    if (!context_.removals.CountsUnder(snapshot->body.lease, id)) {
+      list.problems.push_back(
+          {name, Status(Code::kDenied,
+                        "made by a machine that maintenance had given up waiting for, which will "
+                        "make it anew; it does not count and can be forgotten")});
+      continue;
+    }
     if (*state != snapshot->signature) {
       auto changed = std::make_shared<Snapshot>(*snapshot);
       changed->signature = *state;
@@ -147,6 +161,8 @@ Result<SnapshotList> SnapshotStore::List() {
   std::sort(list.snapshots.begin(), list.snapshots.end(), [](const auto& a, const auto& b) {
     return std::pair(a->body.time_ns, a->id) < std::pair(b->body.time_ns, b->id);
   });
+  AddRefused(context_.removals.refused(), list);
+  AddRefused(context_.maintenance.refused(), list);
   BKFS_TRY(CheckChain(list));
   BKFS_TRY(RememberSeen(list));
   return list;
@@ -161,7 +177,8 @@ Status SnapshotStore::CheckChain(SnapshotList& list) {
   std::set<SnapshotId> missing;
   for (const auto& snapshot : list.snapshots) {
     const SnapshotId& prev = snapshot->envelope.prev;
-    if (prev.is_zero() || present.contains(prev) || !missing.insert(prev).second) continue;
+    if (prev.is_zero() || present.contains(prev) || context_.removals.IsRemoved(prev)) continue;
+    if (!missing.insert(prev).second) continue;
     list.problems.push_back(
         {SnapshotName(prev),
          Status(Code::kCorrupt, "this record has vanished: snapshot " + snapshot->id.hex() +
@@ -171,7 +188,8 @@ Status SnapshotStore::CheckChain(SnapshotList& list) {
   BKFS_ASSIGN(auto note, context_.seen->GetNote(kHeadsNote));
   if (!note) return {};
   for (const auto& [key, head] : DecodeHeads(*note)) {
-    if (present.contains(head.id) || !missing.insert(head.id).second) continue;
+    if (present.contains(head.id) || context_.removals.IsRemoved(head.id)) continue;
+    if (!missing.insert(head.id).second) continue;
     list.problems.push_back({SnapshotName(head.id),
                              Status(Code::kCorrupt,
                                     "this record was here before and has vanished: the store was "
@@ -261,8 +279,11 @@ Result<std::pair<uint64_t, SnapshotId>> SnapshotStore::LastOwnRecord() {
     if (note) {
       Heads heads = DecodeHeads(*note);
       if (auto it = heads.find(self); it != heads.end()) {
-        auto size = context_.store.Size(SnapshotName(it->second.id));
-        if (size.ok()) return std::pair(it->second.seq, it->second.id);
+        const bool there = context_.store.Size(SnapshotName(it->second.id)).ok();
+        if (!there) BKFS_TRY(context_.removals.Refresh());
+        if (there || context_.removals.IsRemoved(it->second.id)) {
+          return std::pair(it->second.seq, it->second.id);
+        }
       }
     }
   }

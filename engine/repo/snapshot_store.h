@@ -13,6 +13,8 @@
 #include "engine/format/snapshot.h"
 #include "engine/repo/backend.h"
 #include "engine/repo/key_directory.h"
+#include "engine/repo/maintenance_log.h"
+#include "engine/repo/removals.h"
 
 namespace bkfs {
 
@@ -56,6 +58,8 @@ class SnapshotStore {
   struct Context {
     Backend& store;
     KeyDirectory& keys;
+    Removals& removals;
+    MaintenanceLog& maintenance;
     const KeyMaterial& key;
     const RepoHeader& header;
     Logger& log;
@@ -73,7 +77,8 @@ class SnapshotStore {
   // The root directory's entry. kDenied when the key cannot read trees.
   Result<Entry> Root(const Snapshot& snapshot);
 
-  // Signs and puts a record. Everything it refers to must be in the store. Durable when it returns.
+  // Signs and puts a record. Everything it refers to must be in the store, and stay there as
+  // body.lease promises. Durable when it returns.
   Result<std::shared_ptr<const Snapshot>> Commit(SnapshotBody body, const Entry& root);
 
   // Ids of all well-formed, correctly signed records of one key, whatever its revocation: for

@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "engine/base/mutex.h"
+#include "engine/format/lease.h"
+#include "engine/repo/maintenance_log.h"
+
+namespace bkfs {
+
+class Repository;
+
+// What must not be deleted although no snapshot that counts needs it (doc/maintenance.md, W3).
+struct LeasePins {
+  std::vector<PackId> packs;
+  std::vector<BlobId> roots;  // directories, with everything below them
+};
+
+// A lease of this process: put, renewed by a thread of its own, removed when it ends. Thread-safe.
+class LeaseHolder {
+ public:
+  struct Options {
+    LeaseKind kind = LeaseKind::kReader;
+    int64_t ttl_ns = 3600LL * 1'000'000'000;  // renewed six times in that
+    std::string host;
+    std::string program;
+  };
+  // Heeds what the log says: once it has returned, nothing new relies on a condemned pack, and the
+  // pins cover all that did before. Called from Start, Renew and the renewing thread, one at a
+  // time.
+  using Heed = std::function<Result<LeasePins>(const std::shared_ptr<const CondemnedPacks>&)>;
+
+  // Puts a new lease. kDenied, kReadOnly where the store takes no objects. Until Start nothing is
+  // deleted that the log has not doomed already. `repo` outlives it.
+  static Result<std::unique_ptr<LeaseHolder>> Begin(Repository& repo, Options options);
+  // Takes up a lease that an earlier process left, with its pins as `held`. kNotFound when it has
+  // been ended meanwhile. The caller knows that that process is gone.
+  static Result<std::unique_ptr<LeaseHolder>> Resume(Repository& repo, Options options,
+                                                     const LeaseId& id, LeaseState& held);
+  // Ends the lease, unless Leave was called.
+  ~LeaseHolder();
+
+  // Reads log and index, calls `heed`, puts the state, and begins renewing.
+  Status Start(Heed heed) BKFS_EXCLUDES(renew_mutex_);
+  // One renewal now: what is not pinned any more may go.
+  Status Renew() BKFS_EXCLUDES(renew_mutex_);
+  // Asks the store whether somebody has ended the lease.
+  Result<bool> HasEnded();
+  // Instead of a lease that has ended: puts a new one, with a new id; Start is to be called again.
+  Status BeginAnew() BKFS_EXCLUDES(renew_mutex_);
+  // The lease stays when this object goes: another process will resume it.
+  void Leave() BKFS_EXCLUDES(renew_mutex_);
+  LeaseId id() const BKFS_EXCLUDES(id_mutex_);
+
+ private:
+  LeaseHolder(Repository& repo, Options options);
+  Status PutLease() BKFS_REQUIRES(renew_mutex_);
+  Status PutState(LeaseState state) BKFS_REQUIRES(renew_mutex_);
+  Status RenewLocked() BKFS_REQUIRES(renew_mutex_);
+  void RemoveObjects() BKFS_REQUIRES(renew_mutex_);
+  void Loop();
+  void StopThread();
+
+  Repository& repo_;
+  const Options options_;
+  // Lock order: renew_mutex_, then the others. It is held over store calls on purpose: one renewal
+  // at a time.
+  Mutex renew_mutex_;
+  Heed heed_ BKFS_GUARDED_BY(renew_mutex_);
+  LeaseState state_ BKFS_GUARDED_BY(renew_mutex_);  // last one put; number 0: none
+  bool leave_ BKFS_GUARDED_BY(renew_mutex_) = false;
+  mutable Mutex id_mutex_;
+  LeaseId id_ BKFS_GUARDED_BY(id_mutex_);
+  Mutex stop_mutex_;
+  CondVar stop_signal_;
+  bool stopping_ BKFS_GUARDED_BY(stop_mutex_) = false;
+  std::thread renewer_;
+};
+
+}  // namespace bkfs
