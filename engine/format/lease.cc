@@ -125,7 +125,8 @@ Bytes EncodeLeaseState(const LeaseState& state, const RepoId& repo, Cipher ciphe
   auto packs = PutIds(builder, state.packs);
   auto roots = PutIds(builder, state.roots);
   auto id = ToStruct<fb::Id16>(state.id.bytes);
-  builder.Finish(fb::CreateLeaseState(builder, &id, state.number, state.moved_past, packs, roots));
+  builder.Finish(fb::CreateLeaseState(builder, &id, state.number, state.moved_past, packs, roots,
+                                      state.dirty_since_ns));
   return SignAndSeal(kStateMagic, BuilderBytes(builder), repo, cipher, index_key, key);
 }
 
@@ -175,6 +176,7 @@ Result<LeaseState> DecodeLeaseState(ByteView object, const RepoId& repo, ByteVie
   out.holder = KeyIdOf(holder);
   out.number = root->number();
   out.moved_past = root->moved_past();
+  out.dirty_since_ns = root->dirty_since_ns();
   if (out.number == 0) return Damaged("it has no number");
   // Vectors that overlap ask for more memory than the object justifies.
   const size_t ids = (root->packs() == nullptr ? 0 : root->packs()->size()) +

@@ -40,6 +40,7 @@ struct LeaseState {
   uint64_t moved_past = 0;    // entry of the maintenance log
   std::vector<PackId> packs;  // pinned, sorted
   std::vector<BlobId> roots;  // pinned directories, sorted
+  int64_t dirty_since_ns = 0;  // by the store's clock; 0: everything is in snapshots
 };
 
 Bytes EncodeLease(const Lease& lease, const RepoId& repo, Cipher cipher, ByteView index_key,

@@ -149,6 +149,14 @@ Status LeaseHolder::RenewLocked() {
   next.moved_past = condemned->last;
   next.packs = std::move(pins.packs);
   next.roots = std::move(pins.roots);
+  if (pins.uncommitted) {
+    next.dirty_since_ns = state_.dirty_since_ns;
+    if (next.dirty_since_ns == 0) {
+      auto last = repo_.store().ModifiedAt(
+          state_.number == 0 ? LeaseName(id()) : LeaseStateName(id(), state_.number));
+      if (last.ok()) next.dirty_since_ns = *last;
+    }
+  }
   std::sort(next.packs.begin(), next.packs.end());
   std::sort(next.roots.begin(), next.roots.end());
   next.roots.erase(std::unique(next.roots.begin(), next.roots.end()), next.roots.end());
@@ -209,6 +217,12 @@ void LeaseHolder::Loop() {
     MutexLock lock(renew_mutex_);
     if (!heed_) continue;  // being begun anew
     Status renewed = RenewLocked();
+    // A writer finds out by itself when it commits, and has more to do then.
+    if (renewed.ok() && options_.kind != LeaseKind::kWriter &&
+        repo_.store().Size(LeaseName(id())).code() == Code::kNotFound) {
+      renewed = PutLease();
+      if (renewed.ok()) renewed = RenewLocked();
+    }
     if (!renewed.ok()) repo_.log().Info("lease not renewed: " + renewed.message());
   }
 }

@@ -19,6 +19,7 @@ class Repository;
 struct LeasePins {
   std::vector<PackId> packs;
   std::vector<BlobId> roots;  // directories, with everything below them
+  bool uncommitted = false;   // something stored is in no snapshot yet
 };
 
 // A lease of this process: put, renewed by a thread of its own, removed when it ends. Thread-safe.
