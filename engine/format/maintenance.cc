@@ -139,8 +139,8 @@ Result<Fence> DecodeFence(ByteView object) {
   return DecodeBody<fb::Fence, Fence>(
       object, kFenceMagic, kFenceWhat,
       [](const fb::Fence& root, VectorBudget&, Fence& out) -> Status {
-        if (root.lease() == nullptr) return Damaged(kFenceWhat, "it names no lease");
         FromStruct(root.lease(), out.lease.bytes);
+        if (out.lease.is_zero()) return Damaged(kFenceWhat, "it names no lease");
         return {};
       });
 }
@@ -149,8 +149,9 @@ Result<Closure> DecodeClosure(ByteView object) {
   return DecodeBody<fb::Closure, Closure>(
       object, kClosureMagic, kClosureWhat,
       [](const fb::Closure& root, VectorBudget& budget, Closure& out) -> Status {
-        if (root.lease() == nullptr) return Damaged(kClosureWhat, "it names no lease");
         FromStruct(root.lease(), out.lease.bytes);
+        // In snapshot records zeros say that there was no lease: a closure must not be of those.
+        if (out.lease.is_zero()) return Damaged(kClosureWhat, "it names no lease");
         if (TakeIds(root.accepted(), budget, out.accepted)) return {};
         return Damaged(kClosureWhat, "its snapshot ids are out of order");
       });

@@ -122,6 +122,13 @@ TEST_F(MaintenanceTest, ClosureRoundTrip) {
   EXPECT_TRUE(DecodeClosure(EncodeClosure(closure_, repo_, key_)).value().accepted.empty());
 }
 
+TEST_F(MaintenanceTest, NoLeaseIsNoneToEnd) {
+  fence_.lease = {};
+  closure_.lease = {};  // it would hide every snapshot that was made without one
+  EXPECT_EQ(DecodeFence(EncodeFence(fence_, repo_, key_)).code(), Code::kCorrupt);
+  EXPECT_EQ(DecodeClosure(EncodeClosure(closure_, repo_, key_)).code(), Code::kCorrupt);
+}
+
 TEST_F(MaintenanceTest, NoneIsTakenForAnother) {
   const Bytes objects[] = {Entry(), EncodeRemoval(removal_, repo_, key_),
                            EncodeFence(fence_, repo_, key_), EncodeClosure(closure_, repo_, key_)};
