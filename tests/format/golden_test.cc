@@ -60,6 +60,7 @@ class GoldenTest : public ::testing::Test {
   static Lease SomeLease();
   static LeaseState SomeLeaseState();
   void CheckKept(const Json& kept) const;
+  void CheckKeptLeases(const Json& kept) const;
 
   RepoId repo_;
   KeyMaterial master_;
@@ -255,7 +256,10 @@ void GoldenTest::CheckKept(const Json& kept) const {
                     []() -> Result<Secret> { return Secret::CopyOf(AsBytes(kPassphrase)); });
   ASSERT_TRUE(under_passphrase.ok()) << under_passphrase.status().ToString();
   EXPECT_EQ(under_passphrase->id(), plain->id());
+}
 
+void GoldenTest::CheckKeptLeases(const Json& kept) const {
+  auto hex = [](const Json& value) { return ParseHex(value.get<std::string>()).value(); };
   auto lease =
       DecodeLease(hex(kept.at("lease")), repo_, master_.index_key.view(), master_.master_public);
   ASSERT_TRUE(lease.ok()) << lease.status().ToString();
@@ -292,6 +296,7 @@ TEST_F(GoldenTest, VectorsHold) {
     EXPECT_EQ(file["computed"][name], value) << name;
   }
   CheckKept(file.at("kept"));
+  CheckKeptLeases(file.at("kept"));
   // What is in the file reads as what it was made of.
   auto object = [&file](const char* name) {
     return ParseHex(file["computed"]["maintenance"][name]["object"].get<std::string>()).value();
