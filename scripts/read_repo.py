@@ -10,6 +10,7 @@ specification, section 2), slowly: this is for checking the format and for the d
 """
 import base64
 import os
+import re
 import struct
 import sys
 
@@ -188,6 +189,7 @@ def verify(public, message, signature):
 
 
 def signed_object(data, magic, repo=None, public=None):
+    """`public` may be a function that gives the key for the signer that field 0 names."""
     must(data[:8] == magic, 'wrong magic')
     version, length = struct.unpack_from('<II', data, 8)
     must(version == 1, f'version {version} is newer than this reader')
@@ -196,8 +198,15 @@ def signed_object(data, magic, repo=None, public=None):
     table = Table(body)
     if repo is None:
         repo, public = table.inline(0, 16), table.inline(7, 32)
+    elif callable(public):
+        public = public(table.inline(0, 16))
     verify(public, b'bkfs signed object v1' + repo + data[:16] + body, signature)
     return table
+
+
+def in_order(ids):
+    must(ids == sorted(set(ids)), 'its ids are out of order')
+    return ids
 
 
 def read(path):
@@ -336,13 +345,21 @@ class Reader:
         self.check_index()
 
     def check_index(self):
-        """Segments say nothing that the footers do not."""
+        """Segments say nothing that the footers do not, apart from packs that were deleted since they were made."""
+        base, doomed = self.read_log()
         for name in list_objects(self.repository, 'index'):
             data = read(os.path.join(self.repository, 'index', name))
             must(data[:8] == b'BKFSINDX' and blake3(data).hex() == name, 'index segment was changed')
             body = zstandard.ZstdDecompressor().decompress(unseal(self.key['index'], self.header['repo'], b'I', data[16:]))
+            as_of = Table(body).number(2, 'Q')
             for pack in Table(body).tables(0):
-                path = os.path.join(self.repository, 'packs', pack.inline(0, 32).hex()[:2], pack.inline(0, 32).hex())
+                pack_id = pack.inline(0, 32)
+                path = os.path.join(self.repository, 'packs', pack_id.hex()[:2], pack_id.hex())
+                if any(number > as_of and pack_id in ids for number, ids in doomed.items()):
+                    continue
+                if not os.path.exists(path):
+                    must(base > as_of + 1, f'pack {pack_id.hex()} is missing')
+                    continue
                 must(os.path.getsize(path) == pack.number(1, 'Q'), 'pack has another size than the index says')
                 for blob, *_ in parse_footer(pack.bytes(2))['blobs']:
                     must((parse_footer(pack.bytes(2))['kind'], blob) in self.places, 'index lists an unknown blob')
@@ -374,11 +391,65 @@ class Reader:
         must(blake3_keyed(self.key['id'] if kind == 1 else self.tree_id_key, data) == blob, 'blob does not hash to its id')
         return data
 
+    # ---- sections 12, 13 ----
+
+    def maintenance(self, folder, pattern, magic, check):
+        """What `check(name, data, table)` makes of each valid object; the others are reported and passed over."""
+        found = []
+        for name in list_objects(self.repository, folder):
+            match = re.fullmatch(pattern, name)
+            if not match:
+                continue
+            data = read(os.path.join(self.repository, folder, name))
+
+            def public(signer, data=data):
+                must(signer in self.signers, 'unknown signer')
+                key, kind, accepted = self.signers[signer]
+                must(kind in (1, 6), 'signed by a key that may not do maintenance')
+                must(accepted is None or blake3(data)[:16] in accepted, 'made after its key was revoked')
+                return key
+
+            try:
+                table = signed_object(data, magic, self.header['repo'], public)
+                found.append(check(bytes.fromhex(match[1]), data, table))
+            except (Refused, struct.error) as error:
+                print(f'read_repo.py: {folder}/{name} is passed over: {error}', file=sys.stderr)
+        return found
+
+    def read_log(self):
+        """The highest base, and number -> doomed packs of the entries that count."""
+        def check(name, _, table):
+            number, base = table.number(1, 'Q'), table.number(2, 'Q')
+            must(number == int.from_bytes(name, 'big') and 1 <= base <= number, 'its numbers are wrong')
+            in_order(table.structs(5, 32))
+            return number, base, in_order(table.structs(6, 32))
+
+        entries = self.maintenance('condemned', '([0-9a-f]{16})', b'BKFSCOND', check)
+        base = max((base for _, base, _ in entries), default=1)
+        return base, {number: doomed for number, _, doomed in entries if number >= base}
+
+    def read_removed(self):
+        """Ids that removals name; and LeaseId -> ids that its closure names."""
+        def removal(name, data, table):
+            must(blake3(data)[:16] == name, 'it does not hash to its name')
+            return in_order(table.structs(2, 16))
+
+        def closure(name, _, table):
+            must(table.inline(1, 16) == name != bytes(16), 'it is of another lease')
+            return name, in_order(table.structs(3, 16))
+
+        gone = self.maintenance('removed', '([0-9a-f]{32})', b'BKFSREMO', removal)
+        closed = self.maintenance('removed', 'lease-([0-9a-f]{32})', b'BKFSCLOS', closure)
+        return {i for ids in gone for i in ids}, dict(closed)
+
     # ---- sections 8, 9 ----
 
     def snapshots(self):
         found = []
+        gone, closed = self.read_removed()
         for name in list_objects(self.repository, 'snapshots'):
+            if bytes.fromhex(name) in gone:
+                continue
             data = read(os.path.join(self.repository, 'snapshots', name))
             must(blake3(data)[:16].hex() == name, f'record {name} was changed')
             must(data[:8] == b'BKFSSNAP', 'not a snapshot record')
@@ -393,6 +464,9 @@ class Reader:
             body = try_open_box(self.key['log'][epoch], data[76:76 + length])
             must(body is not None, 'record does not open')
             table = Table(body)
+            lease = table.inline(12, 16)
+            if lease in closed and bytes.fromhex(name) not in closed[lease]:
+                continue
             root = try_open_box(self.key['tree'][epoch], table.bytes(11))
             must(root is not None, 'root does not open')
             found.append({'id': name, 'name': table.bytes(0).decode(), 'time': table.number(3, 'q'),

@@ -81,6 +81,17 @@ Result<Bytes> VerifyAndOpen(ByteView object, std::string_view magic, const RepoI
   return body;
 }
 
+// What the decoder takes: a lease with any other text would keep nothing from being deleted, and a
+// machine may be called anything.
+std::string FitText(std::string_view text) {
+  std::string out(text.substr(0, kMaxText));
+  if (IsCleanText(out)) return out;
+  for (char& c : out) {
+    if (c < ' ' || c > '~') c = '?';
+  }
+  return out;
+}
+
 template <typename IdType>
 flatbuffers::Offset<flatbuffers::Vector<const fb::Id32*>> PutIds(
     flatbuffers::FlatBufferBuilder& builder, const std::vector<IdType>& ids) {
@@ -110,8 +121,8 @@ Bytes EncodeLease(const Lease& lease, const RepoId& repo, Cipher cipher, ByteVie
                   const SigningKey& key) {
   BKFS_CHECK(lease.ttl_ns >= kShortestLease && lease.ttl_ns <= kLongestLease);
   flatbuffers::FlatBufferBuilder builder;
-  auto host = PutText(builder, std::string_view(lease.host).substr(0, kMaxText));
-  auto program = PutText(builder, std::string_view(lease.program).substr(0, kMaxText));
+  auto host = PutText(builder, FitText(lease.host));
+  auto program = PutText(builder, FitText(lease.program));
   auto id = ToStruct<fb::Id16>(lease.id.bytes);
   auto machine = ToStruct<fb::Id16>(lease.machine);
   builder.Finish(fb::CreateLease(builder, &id, static_cast<uint8_t>(lease.kind), host, &machine,

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "engine/crypto/hash.h"
+#include "engine/format/entry_codec.h"
 #include "engine/format/envelope.h"
 #include "engine/format/flatbuffer.h"
 #include "maintenance_generated.h"
@@ -35,10 +36,12 @@ flatbuffers::Offset<flatbuffers::Vector<const Struct*>> PutIds(
   return builder.CreateVectorOfStructs(raw);
 }
 
-// False when they are not in ascending order, each once.
+// False when they are not in ascending order, each once, or share their bytes with another list.
 template <typename Struct, typename IdType>
-bool TakeIds(const flatbuffers::Vector<const Struct*>* from, std::vector<IdType>& out) {
+bool TakeIds(const flatbuffers::Vector<const Struct*>* from, VectorBudget& budget,
+             std::vector<IdType>& out) {
   if (from == nullptr) return true;
+  if (!budget.Spend(from->size() * sizeof(Struct))) return false;
   out.reserve(from->size());
   for (const Struct* raw : *from) {
     IdType id;
@@ -49,7 +52,8 @@ bool TakeIds(const flatbuffers::Vector<const Struct*>* from, std::vector<IdType>
   return true;
 }
 
-// Splits the object and gives its body to `read`, which gets the verified root table.
+// Splits the object and gives its body to `read`, which gets the verified root table
+// and what its lists may hold.
 template <typename Table, typename Value, typename Read>
 Result<Value> DecodeBody(ByteView object, std::string_view magic, std::string_view what,
                          const Read& read) {
@@ -60,7 +64,8 @@ Result<Value> DecodeBody(ByteView object, std::string_view magic, std::string_vi
   Value out;
   FromStruct(root->signer(), out.signer.bytes);
   out.time_ns = root->time_ns();
-  BKFS_TRY(read(*root, out));
+  VectorBudget budget(parts.body.size());
+  BKFS_TRY(read(*root, budget, out));
   return out;
 }
 }  // namespace
@@ -107,12 +112,14 @@ Bytes EncodeClosure(const Closure& closure, const RepoId& repo, const SigningKey
 
 Result<LogEntry> DecodeLogEntry(ByteView object) {
   return DecodeBody<fb::LogEntry, LogEntry>(
-      object, kEntryMagic, kEntryWhat, [](const fb::LogEntry& root, LogEntry& out) -> Status {
+      object, kEntryMagic, kEntryWhat,
+      [](const fb::LogEntry& root, VectorBudget& budget, LogEntry& out) -> Status {
         out.number = root.number();
         out.base = root.base();
         FromStruct(root.nonce(), out.nonce);
         if (out.base == 0 || out.base > out.number) return Damaged(kEntryWhat, "bad numbers");
-        if (!TakeIds(root.condemned(), out.condemned) || !TakeIds(root.doomed(), out.doomed)) {
+        if (!TakeIds(root.condemned(), budget, out.condemned) ||
+            !TakeIds(root.doomed(), budget, out.doomed)) {
           return Damaged(kEntryWhat, "its packs are out of order");
         }
         return {};
@@ -121,28 +128,31 @@ Result<LogEntry> DecodeLogEntry(ByteView object) {
 
 Result<Removal> DecodeRemoval(ByteView object) {
   return DecodeBody<fb::Removal, Removal>(
-      object, kRemovalMagic, kRemovalWhat, [](const fb::Removal& root, Removal& out) -> Status {
-        if (TakeIds(root.snapshots(), out.snapshots)) return {};
+      object, kRemovalMagic, kRemovalWhat,
+      [](const fb::Removal& root, VectorBudget& budget, Removal& out) -> Status {
+        if (TakeIds(root.snapshots(), budget, out.snapshots)) return {};
         return Damaged(kRemovalWhat, "its snapshot ids are out of order");
       });
 }
 
 Result<Fence> DecodeFence(ByteView object) {
-  return DecodeBody<fb::Fence, Fence>(object, kFenceMagic, kFenceWhat,
-                                      [](const fb::Fence& root, Fence& out) -> Status {
-                                        if (root.lease() == nullptr)
-                                          return Damaged(kFenceWhat, "it names no lease");
-                                        FromStruct(root.lease(), out.lease.bytes);
-                                        return {};
-                                      });
+  return DecodeBody<fb::Fence, Fence>(
+      object, kFenceMagic, kFenceWhat,
+      [](const fb::Fence& root, VectorBudget&, Fence& out) -> Status {
+        FromStruct(root.lease(), out.lease.bytes);
+        if (out.lease.is_zero()) return Damaged(kFenceWhat, "it names no lease");
+        return {};
+      });
 }
 
 Result<Closure> DecodeClosure(ByteView object) {
   return DecodeBody<fb::Closure, Closure>(
-      object, kClosureMagic, kClosureWhat, [](const fb::Closure& root, Closure& out) -> Status {
-        if (root.lease() == nullptr) return Damaged(kClosureWhat, "it names no lease");
+      object, kClosureMagic, kClosureWhat,
+      [](const fb::Closure& root, VectorBudget& budget, Closure& out) -> Status {
         FromStruct(root.lease(), out.lease.bytes);
-        if (TakeIds(root.accepted(), out.accepted)) return {};
+        // In snapshot records zeros say that there was no lease: a closure must not be of those.
+        if (out.lease.is_zero()) return Damaged(kClosureWhat, "it names no lease");
+        if (TakeIds(root.accepted(), budget, out.accepted)) return {};
         return Damaged(kClosureWhat, "its snapshot ids are out of order");
       });
 }

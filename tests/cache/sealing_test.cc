@@ -52,8 +52,11 @@ TEST_F(Sealing, NothingReadableReachesTheDisk) {
     ASSERT_TRUE(cache_->PutNote("a note's name", AsBytes("a note's value")).ok());
     if (in_tables) Open();  // moves the log's rows into tables
     const uint64_t size = 0x1122334455667788;
-    // So that a search that finds nothing means something.
-    EXPECT_TRUE(OnDisk(directory(), IdFrom<BlobId>(5).view()));
+    // So that a search that finds nothing means something. (In tables most keys are cut short: they
+    // state what differs from the one before.)
+    bool any = false;
+    for (uint64_t i = 0; i < 100; ++i) any = any || OnDisk(directory(), IdFrom<BlobId>(i).view());
+    EXPECT_TRUE(any);
     EXPECT_FALSE(OnDisk(directory(), IdFrom<PackId>(1).view()));
     EXPECT_FALSE(OnDisk(directory(), IdFrom<KeyId>(1).view()));
     EXPECT_FALSE(OnDisk(directory(), IdFrom<RepoId>(2).view()));
@@ -134,9 +137,9 @@ TEST_F(Sealing, DecodersRefuseWhatMakesNoSense) {
   const Bytes blob_row = Records::BlobKey({}, 1);
   for (size_t length = 0; length < 40; ++length) {
     const Bytes junk = records.SealBytes(blob_row, Bytes(length, 1));
-    EXPECT_EQ(records.OpenBlob(blob_row, junk).ok(), length == 6) << length;
+    EXPECT_EQ(records.OpenBlob(blob_row, junk).ok(), length == 7) << length;
     const Bytes endless = records.SealBytes(blob_row, Bytes(length, 0x80));
-    EXPECT_FALSE(records.OpenBlob(blob_row, endless).ok() && length < 30) << length;
+    EXPECT_FALSE(records.OpenBlob(blob_row, endless).ok() && length < 35) << length;
   }
   const Bytes good = EncodeIdentity({}, key, Bytes(kCacheSalt));
   EXPECT_TRUE(CheckIdentity(good, {}, key).has_value());

@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 // tests/golden/vectors.json (doc/format.md section 10). "computed" follows from its inputs and must
 // come out the same for ever; "kept" was made once with random salts and must open for ever. A
-// difference here is a change of the format. BKFS_WRITE_GOLDEN=1 writes the file anew.
+// difference here is a change of the format. BKFS_WRITE_GOLDEN=1 writes the file anew, except for
+// what is kept already.
 #include <gtest/gtest.h>
 
 #include <cstdlib>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <tuple>
 
 #include "engine/base/fd.h"
 #include "engine/codec/frame_codec.h"
 #include "engine/crypto/hash.h"
 #include "engine/format/keyfile.h"
+#include "engine/format/lease.h"
+#include "engine/format/maintenance.h"
 
 namespace bkfs {
 namespace {
@@ -50,9 +54,13 @@ class GoldenTest : public ::testing::Test {
   Json Keys() const;
   Json Cuts(const ChunkSizes& sizes) const;
   Json Frame(Cipher cipher, bool pad) const;
+  Json Maintenance() const;
   Json Computed() const;
   Json Kept() const;
+  static Lease SomeLease();
+  static LeaseState SomeLeaseState();
   void CheckKept(const Json& kept) const;
+  void CheckKeptLeases(const Json& kept) const;
 
   RepoId repo_;
   KeyMaterial master_;
@@ -118,6 +126,63 @@ Json GoldenTest::Frame(Cipher cipher, bool pad) const {
   return out;
 }
 
+template <typename IdType>
+IdType CountingId(uint8_t first) {
+  return IdType::FromBytes(Counting(first, IdType::kSize)).value();
+}
+
+Json GoldenTest::Maintenance() const {
+  const KeyId signer = master_.id();
+  const auto lease = CountingId<LeaseId>(0x50);
+  const std::vector<SnapshotId> snapshots = {CountingId<SnapshotId>(0x60),
+                                             CountingId<SnapshotId>(0x70)};
+  LogEntry entry;
+  entry.signer = signer;
+  entry.number = 42;
+  entry.base = 17;
+  entry.nonce = CountingId<LeaseId>(0x30).bytes;
+  entry.time_ns = kCreated;
+  entry.condemned = {CountingId<PackId>(0x10), CountingId<PackId>(0x20)};
+  entry.doomed = {CountingId<PackId>(0x18)};
+  const Bytes removal = EncodeRemoval({signer, kCreated, snapshots}, repo_, master_.signing);
+  auto named = [](const std::string& name, const Bytes& object) {
+    return Json{{"name", name}, {"object", ToHex(object)}};
+  };
+  Json out;
+  out["log_entry"] =
+      named(LogEntryName(entry.number), EncodeLogEntry(entry, repo_, master_.signing));
+  out["removal"] = named(RemovalName(RemovalIdOf(removal)), removal);
+  out["fence"] =
+      named(FenceName(lease), EncodeFence({signer, lease, kCreated}, repo_, master_.signing));
+  out["closure"] = named(ClosureName(lease), EncodeClosure({signer, lease, kCreated, snapshots},
+                                                           repo_, master_.signing));
+  return out;
+}
+
+Lease GoldenTest::SomeLease() {
+  Lease out;
+  out.id = CountingId<LeaseId>(0x50);
+  out.kind = LeaseKind::kMaintainer;
+  out.host = "host";
+  out.machine = CountingId<LeaseId>(0x80).bytes;
+  out.pid = 1234;
+  out.started = 5678;
+  out.ttl_ns = 600'000'000'000;
+  out.program = "test vector";
+  out.time_ns = kCreated;
+  return out;
+}
+
+LeaseState GoldenTest::SomeLeaseState() {
+  LeaseState out;
+  out.id = CountingId<LeaseId>(0x50);
+  out.number = 3;
+  out.moved_past = 42;
+  out.packs = {CountingId<PackId>(0x10)};
+  out.roots = {CountingId<BlobId>(0x20)};
+  return out;
+}
+
 Json GoldenTest::Computed() const {
   Json out;
   out["keys"] = Keys();
@@ -141,6 +206,7 @@ Json GoldenTest::Computed() const {
   RepoHeader header = HeaderFor(master_, kCreated, Cipher::kAes256Gcm, false, {});
   out["header"] = ToHex(EncodeHeader(header, master_.signing));
   out["master_keyfile"] = EncodeKeyfile(master_, {});
+  out["maintenance"] = Maintenance();
   return out;
 }
 
@@ -162,6 +228,10 @@ Json GoldenTest::Kept() const {
   out["derived_keyfile"] = EncodeKeyfile(derived, {});
   out["passphrase"] = kPassphrase;
   out["passphrase_keyfile"] = EncodeKeyfile(derived, AsBytes(kPassphrase));
+  out["lease"] = ToHex(EncodeLease(SomeLease(), repo_, Cipher::kAes256Gcm, master_.index_key.view(),
+                                   master_.signing));
+  out["lease_state"] = ToHex(EncodeLeaseState(SomeLeaseState(), repo_, Cipher::kChaCha20Poly1305,
+                                              master_.index_key.view(), master_.signing));
   return out;
 }
 
@@ -188,11 +258,32 @@ void GoldenTest::CheckKept(const Json& kept) const {
   EXPECT_EQ(under_passphrase->id(), plain->id());
 }
 
+void GoldenTest::CheckKeptLeases(const Json& kept) const {
+  auto hex = [](const Json& value) { return ParseHex(value.get<std::string>()).value(); };
+  auto lease =
+      DecodeLease(hex(kept.at("lease")), repo_, master_.index_key.view(), master_.master_public);
+  ASSERT_TRUE(lease.ok()) << lease.status().ToString();
+  const Lease want = SomeLease();
+  EXPECT_EQ(std::tie(lease->id, lease->kind, lease->host, lease->machine, lease->pid),
+            std::tie(want.id, want.kind, want.host, want.machine, want.pid));
+  EXPECT_EQ(std::tie(lease->started, lease->ttl_ns, lease->program, lease->time_ns),
+            std::tie(want.started, want.ttl_ns, want.program, want.time_ns));
+  auto state = DecodeLeaseState(hex(kept.at("lease_state")), repo_, master_.index_key.view(),
+                                master_.master_public);
+  ASSERT_TRUE(state.ok()) << state.status().ToString();
+  const LeaseState pins = SomeLeaseState();
+  EXPECT_EQ(std::tie(state->id, state->number, state->moved_past, state->packs, state->roots),
+            std::tie(pins.id, pins.number, pins.moved_past, pins.packs, pins.roots));
+}
+
 TEST_F(GoldenTest, VectorsHold) {
   if (std::getenv("BKFS_WRITE_GOLDEN") != nullptr) {
     Json fresh = {{"format", "doc/format.md, version 1"}};
     fresh["computed"] = Computed();
     fresh["kept"] = Kept();
+    if (auto old = ReadWholeFile(BKFS_GOLDEN_VECTORS); old.ok()) {
+      fresh["kept"].update(Json::parse(AsText(*old)).at("kept"));
+    }
     std::ofstream(BKFS_GOLDEN_VECTORS) << fresh.dump(1) << "\n";
   }
   auto text = ReadWholeFile(BKFS_GOLDEN_VECTORS);
@@ -205,7 +296,15 @@ TEST_F(GoldenTest, VectorsHold) {
     EXPECT_EQ(file["computed"][name], value) << name;
   }
   CheckKept(file.at("kept"));
-  // The header in the file reads as what it was made of.
+  CheckKeptLeases(file.at("kept"));
+  // What is in the file reads as what it was made of.
+  auto object = [&file](const char* name) {
+    return ParseHex(file["computed"]["maintenance"][name]["object"].get<std::string>()).value();
+  };
+  EXPECT_EQ(DecodeLogEntry(object("log_entry")).value().condemned.size(), 2U);
+  EXPECT_EQ(DecodeRemoval(object("removal")).value().snapshots.size(), 2U);
+  EXPECT_EQ(DecodeFence(object("fence")).value().lease, SomeLease().id);
+  EXPECT_EQ(DecodeClosure(object("closure")).value().accepted.size(), 2U);
   Bytes header = ParseHex(file["computed"]["header"].get<std::string>()).value();
   EXPECT_EQ(DecodeHeader(header).value().epochs.size(), 2U);
 }

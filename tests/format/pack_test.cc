@@ -165,6 +165,7 @@ class IndexTest : public PackTest {
     }
     out.replaces.resize(3);
     out.replaces[2].bytes.fill(9);
+    out.as_of = 0x1122334455667788;
     return out;
   }
 };
@@ -179,12 +180,12 @@ TEST_F(IndexTest, RoundTrip) {
   EXPECT_EQ(read.packs[1].footer.body, segment.packs[1].footer.body);
   EXPECT_EQ(read.packs[1].footer.signature, segment.packs[1].footer.signature);
   EXPECT_EQ(read.replaces, segment.replaces);
+  EXPECT_EQ(read.as_of, segment.as_of);
   EXPECT_TRUE(VerifyFooter(read.packs[0].footer, repo_, signer_.public_key()).ok());
-  IndexSegment empty;
-  EXPECT_TRUE(
-      DecodeIndexSegment(EncodeIndexSegment(empty, Cipher::kAes256Gcm, key_, repo_), key_, repo_)
-          .value()
-          .packs.empty());
+  read = DecodeIndexSegment(EncodeIndexSegment({}, Cipher::kAes256Gcm, key_, repo_), key_, repo_)
+             .value();
+  EXPECT_TRUE(read.packs.empty());
+  EXPECT_EQ(read.as_of, 0U);  // as in segments from before there was a log
 }
 
 TEST_F(IndexTest, RefusesTampering) {

@@ -32,6 +32,7 @@ class SnapshotTest : public ::testing::Test {
     body_.tags = {"a", ""};
     body_.paths = {"/home"};
     body_.parent.bytes.fill(4);
+    body_.lease.bytes.fill(5);
     body_.program = "bkfs 1";
     body_.sealed_root = SealRoot(root_, Epoch().tree.public_key());
   }
@@ -64,12 +65,15 @@ TEST_F(SnapshotTest, RoundTrip) {
   EXPECT_EQ(body.tags, body_.tags);
   EXPECT_EQ(body.paths, body_.paths);
   EXPECT_EQ(body.parent, body_.parent);
+  EXPECT_EQ(body.lease, body_.lease);
   EXPECT_EQ(body.program, "bkfs 1");
   Entry root = OpenRoot(body.sealed_root, Epoch().tree).value();
   EXPECT_EQ(root.directory, root_.directory);
   EXPECT_EQ(root.totals, root_.totals);
   EXPECT_FALSE(OpenRoot(body.sealed_root, Epoch().log).ok());
   EXPECT_EQ(SnapshotName(SnapshotIdOf(object)).size(), 10U + 32);
+  body_.lease = {};  // made under none
+  EXPECT_TRUE(OpenSnapshotBody(Encode(), Epoch().log).value().lease.is_zero());
 }
 
 TEST_F(SnapshotTest, RefusesTampering) {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/codec/frame_codec.h"
 #include "engine/crypto/hash.h"
+#include "engine/format/lease.h"
+#include "engine/format/maintenance.h"
 #include "engine/format/pack.h"
 #include "engine/format/snapshot.h"
 #include "engine/format/tree.h"
@@ -43,6 +45,64 @@ void AddSigned(std::vector<Seed>& out) {
   out.push_back({"revocation", "body", BodyOf(revocation_object)});
 }
 
+void AddMaintenance(std::vector<Seed>& out) {
+  const Fixture& f = Fixture::Get();
+  const KeyId signer = f.master.id();
+  LeaseId lease;
+  lease.bytes.fill(0x55);
+  std::vector<PackId> packs(2);
+  packs[1].bytes.fill(0x66);
+  std::vector<SnapshotId> snapshots(2);
+  snapshots[1].bytes.fill(0x77);
+  auto add = [&out](std::string_view target, const Bytes& object) {
+    out.push_back({target, "whole", object});
+    out.push_back({target, "body", BodyOf(object)});
+  };
+  LogEntry entry;
+  entry.signer = signer;
+  entry.number = 9;
+  entry.base = 3;
+  entry.condemned = packs;
+  entry.doomed = packs;
+  add("log_entry", EncodeLogEntry(entry, f.repo, f.master.signing));
+  add("removal", EncodeRemoval({signer, 1, snapshots}, f.repo, f.master.signing));
+  add("fence", EncodeFence({signer, lease, 1}, f.repo, f.master.signing));
+  add("closure", EncodeClosure({signer, lease, 1, snapshots}, f.repo, f.master.signing));
+
+  auto add_sealed = [&](std::string_view target, const Bytes& object) {
+    constexpr size_t kSealedAt = 8 + 4 + 16 + 4;
+    ByteView sealed = ByteView(object).subspan(kSealedAt, object.size() - kSealedAt - 64);
+    out.push_back({target, "whole", object});
+    out.push_back({target, "body", OpenSalted(f.index_key, f.repo, 'L', sealed).value()});
+  };
+  Lease held;
+  held.id = lease;
+  held.host = "host";
+  held.program = "bkfs";
+  held.pid = 2;
+  held.started = 3;
+  add_sealed("lease", EncodeLease(held, f.repo, Cipher::kAes256Gcm, f.index_key, f.master.signing));
+  LeaseState state;
+  state.id = lease;
+  state.moved_past = 8;
+  state.packs = packs;
+  state.roots = {Blob(1), Blob(2)};
+  add_sealed("lease_state",
+             EncodeLeaseState(state, f.repo, Cipher::kAes256Gcm, f.index_key, f.master.signing));
+
+  auto add_name = [&out](std::string_view what, const std::string& name) {
+    out.push_back({"object_name", what, Bytes(name.begin(), name.end())});
+  };
+  add_name("pack", PackName(packs[1]));
+  add_name("snapshot", SnapshotName(snapshots[1]));
+  add_name("log_entry", LogEntryName(0x1a));
+  add_name("removal", RemovalName({lease.bytes}));
+  add_name("closure", ClosureName(lease));
+  add_name("lease", LeaseName(lease));
+  add_name("lease_state", LeaseStateName(lease, 120));
+  add_name("fence", FenceName(lease));
+}
+
 void AddKeyfiles(std::vector<Seed>& out) {
   const Fixture& f = Fixture::Get();
   std::string text = EncodeKeyfile(f.master, {});
@@ -77,6 +137,7 @@ void AddPacks(std::vector<Seed>& out) {
   IndexSegment segment;
   segment.packs = {{PackId(), 1 << 20, signed_footer}};
   segment.replaces.resize(1);
+  segment.as_of = 7;
   Bytes object = EncodeIndexSegment(segment, Cipher::kAes256Gcm, f.index_key, f.repo);
   out.push_back({"index_segment", "whole", object});
   Bytes packed = OpenSalted(f.index_key, f.repo, 'I', ByteView(object).subspan(16)).value();
@@ -130,6 +191,7 @@ void AddSnapshots(std::vector<Seed>& out) {
   body.name = "home";
   body.tags = {"a", "b"};
   body.paths = {"/home"};
+  body.lease.bytes.fill(0x55);
   body.sealed_root = SealRoot(root, f.master.epochs[0].tree.public_key());
   const BoxKey& log = f.master.epochs[0].log;
   Bytes object = EncodeSnapshot(envelope, body, log.public_key(), f.master.signing);
@@ -154,6 +216,7 @@ void AddFrames(std::vector<Seed>& out) {
 std::vector<Seed> MakeSeeds() {
   std::vector<Seed> out;
   AddSigned(out);
+  AddMaintenance(out);
   AddKeyfiles(out);
   AddPacks(out);
   AddTrees(out);
