@@ -110,6 +110,31 @@ KeyTable MountKeys() {
   };
 }
 
+KeyTable RetentionKeys() {
+  auto count = [](int64_t RetentionPolicy::*field) {
+    return Parsed(
+        [field](Config & c) -> auto& { return c.retention.*field; }, ParseKeepCount);
+  };
+  return {
+      {"Last", count(&RetentionPolicy::last)},
+      {"Hourly", count(&RetentionPolicy::hourly)},
+      {"Daily", count(&RetentionPolicy::daily)},
+      {"Weekly", count(&RetentionPolicy::weekly)},
+      {"Monthly", count(&RetentionPolicy::monthly)},
+      {"Yearly", count(&RetentionPolicy::yearly)},
+      {"Within", Parsed(
+                     [](Config & c) -> auto& { return c.retention.within; }, ParseRetentionSpan)},
+      {"Tag",
+       [](Config& c, const Setting& s) -> Status {
+         BKFS_ASSIGN(std::string tag, NotEmpty(s.value));
+         c.retention.tags.push_back(std::move(tag));
+         return {};
+       }},
+      {"GroupBy", Parsed(
+                      [](Config & c) -> auto& { return c.retention.grouping; }, ParseGrouping)},
+  };
+}
+
 const std::map<std::string, KeyTable, std::less<>>& Sections() {
   static const std::map<std::string, KeyTable, std::less<>> sections = {
       {"Repository",
@@ -129,6 +154,7 @@ const std::map<std::string, KeyTable, std::less<>>& Sections() {
         {"OneFileSystem",
          Parsed(
              [](Config & c) -> auto& { return c.backup.one_file_system; }, ParseBool)}}},
+      {"Retention", RetentionKeys()},
   };
   return sections;
 }
@@ -159,7 +185,8 @@ Status ApplyEntry(const IniEntry& entry, const std::string& file, const std::str
 }
 
 bool MayRepeat(const IniEntry& entry) {
-  return entry.section == "Backup" && (entry.key == "Paths" || entry.key == "Exclude");
+  return (entry.section == "Backup" && (entry.key == "Paths" || entry.key == "Exclude")) ||
+         (entry.section == "Retention" && entry.key == "Tag");
 }
 
 void Override(std::string& value, const std::string& arg, const char* from_env) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "engine/base/log.h"
+#include "engine/maintain/retention.h"
 #include "engine/repo/blob_writer.h"
 
 namespace bkfs {
@@ -44,6 +45,9 @@ struct Config {
     std::vector<std::string> exclude;  // Exclude=, may be repeated
     std::optional<bool> one_file_system;
   } backup;
+  // [Retention] Last=, Hourly=, Daily=, Weekly=, Monthly=, Yearly=, Within=, Tag= (may be
+  // repeated), GroupBy=. Nothing of it allows that a whole group is removed.
+  RetentionPolicy retention;
 };
 
 // What -C, -R, -K and their like gave; empty where they were not.

@@ -57,7 +57,8 @@ TEST_F(ConfigTest, EveryKey) {
 TEST_F(ConfigTest, ErrorsNameFileAndLine) {
   EXPECT_EQ(ErrorOf(""), "/etc/b.ini:1: the configuration is empty");
   EXPECT_EQ(ErrorOf("[Nope]\nx=1\n"),
-            "/etc/b.ini:2: unknown section [Nope] (there are Backup, Cache, Mount, Repository)");
+            "/etc/b.ini:2: unknown section [Nope] (there are Backup, Cache, Mount, Repository, "
+            "Retention)");
   EXPECT_EQ(ErrorOf("[Cache]\nsize=1\n"),
             "/etc/b.ini:2: unknown key 'size' in [Cache] (there are Directory, Size)");
   EXPECT_EQ(ErrorOf("[Cache]\nSize=12Q\n"),
@@ -68,6 +69,44 @@ TEST_F(ConfigTest, ErrorsNameFileAndLine) {
             "/etc/b.ini:2: AllowOther: bad value 'maybe' (want yes or no)");
   EXPECT_EQ(ErrorOf("[Repository]\nURL=\n"), "/etc/b.ini:2: URL: bad value '' (want a path)");
   EXPECT_EQ(Parse("[Cache]\nSize=x\n").code(), Code::kInvalid);
+}
+
+TEST_F(ConfigTest, Retention) {
+  auto config = Parse(
+      "[Retention]\nLast=3\nHourly=24\nDaily=7\nWeekly=5\nMonthly=12\nYearly=unlimited\n"
+      "Within=1y6m\nTag=important\nTag=for ever\nGroupBy=host\n");
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  const RetentionPolicy& policy = config->retention;
+  EXPECT_EQ(policy.last, 3);
+  EXPECT_EQ(policy.hourly, 24);
+  EXPECT_EQ(policy.daily, 7);
+  EXPECT_EQ(policy.weekly, 5);
+  EXPECT_EQ(policy.monthly, 12);
+  EXPECT_EQ(policy.yearly, kKeepAll);
+  ASSERT_TRUE(policy.within);
+  EXPECT_EQ(policy.within->Text(), "1y6m");
+  EXPECT_EQ(policy.tags, (std::vector<std::string>{"important", "for ever"}));
+  EXPECT_FALSE(policy.grouping.by_name);
+  EXPECT_TRUE(policy.grouping.by_host);
+  EXPECT_FALSE(policy.allow_remove_all);
+  config = Parse("[Retention]\nGroupBy=\n");
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_FALSE(config->retention.grouping.by_host);
+  EXPECT_FALSE(config->retention.HasRule());
+  EXPECT_TRUE(Parse("[Cache]\nSize=1\n")->retention.grouping.by_name);
+  EXPECT_EQ(ErrorOf("[Retention]\nDaily=-3\n"),
+            "/etc/b.ini:2: Daily: bad value '-3' (want a number, or unlimited)");
+  EXPECT_EQ(ErrorOf("[Retention]\nDaily=3\nDaily=4\n"),
+            "/etc/b.ini:3: Daily is given twice (first in line 2)");
+  EXPECT_EQ(ErrorOf("[Retention]\nWithin=7\n"),
+            "/etc/b.ini:2: Within: bad value '7' (want a time such as 7d or 2y5m7d3h; m: months)");
+  EXPECT_EQ(ErrorOf("[Retention]\nTag=\n"), "/etc/b.ini:2: Tag: bad value '' (want something)");
+  EXPECT_EQ(ErrorOf("[Retention]\nGroupBy=tags\n"),
+            "/etc/b.ini:2: GroupBy: bad value 'tags' (want name, host, name,host, or nothing for "
+            "one group)");
+  EXPECT_EQ(ErrorOf("[Retention]\nKeepLast=1\n"),
+            "/etc/b.ini:2: unknown key 'KeepLast' in [Retention] (there are Daily, GroupBy, "
+            "Hourly, Last, Monthly, Tag, Weekly, Within, Yearly)");
 }
 
 TEST_F(ConfigTest, CommandLineBeforeEnvironmentBeforeFile) {
