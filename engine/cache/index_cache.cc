@@ -66,6 +66,8 @@ Status RocksIndexCache::Ready(bool to_write) {
   CloseRows();
   Status status = OpenRows();
   if (!status.ok()) CloseRows();
+  // The disk filled up again meanwhile: who only reads goes on.
+  if (status.Is(Code::kNoSpace) && !OpenRows(status).ok()) CloseRows();
   return Checked(std::move(status));
 }
 
@@ -103,14 +105,17 @@ Status RocksIndexCache::BeginAnew() {
 }
 
 // kStale: rows of another repository, key or schema.
-Status RocksIndexCache::OpenRows() {
-  // No dead numbers are known until LoadNumbers is done, so the first compactions drop nothing.
-  BKFS_ASSIGN(rows_, RowStore::Open(StorePath(), options_.memory_bytes - options_.memory_bytes / 16,
-                                    [this](ByteView key) {
-                                      auto number = Records::NumberOf(key);
-                                      return key[0] == Records::kBlob && number &&
-                                             live_.Dead(*number);
-                                    }));
+Status RocksIndexCache::OpenRows(const Status& full) {
+  const uint64_t memory = options_.memory_bytes - options_.memory_bytes / 16;
+  if (full.ok()) {
+    // No dead numbers are known until LoadNumbers is done, so the first compactions drop nothing.
+    BKFS_ASSIGN(rows_, RowStore::Open(StorePath(), memory, [this](ByteView key) {
+                  auto number = Records::NumberOf(key);
+                  return key[0] == Records::kBlob && number && live_.Dead(*number);
+                }));
+  } else {
+    BKFS_ASSIGN(rows_, RowStore::OpenForReading(StorePath(), memory, full));
+  }
   BKFS_ASSIGN(std::optional<Bytes> identity, rows_->Get(IdentityKey()));
   std::optional<Bytes> salt;
   if (identity) {

@@ -63,7 +63,8 @@ class RocksIndexCache final : public IndexCache {
   // Passes a status on; notes that the next Open must begin anew if it says that rows are damaged.
   Status Checked(Status status) const;
 
-  Status OpenRows() BKFS_REQUIRES(store_mutex_, write_mutex_);
+  // `full`: why nothing can be written; OK where it can.
+  Status OpenRows(const Status& full = {}) BKFS_REQUIRES(store_mutex_, write_mutex_);
   Status LoadNumbers() BKFS_REQUIRES(store_mutex_, write_mutex_);
   Status BeginAnew() BKFS_REQUIRES(store_mutex_, write_mutex_);
   void CloseRows() BKFS_REQUIRES(store_mutex_, write_mutex_);

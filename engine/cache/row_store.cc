@@ -132,6 +132,22 @@ Result<std::unique_ptr<RowStore>> RowStore::Open(const std::string& path, uint64
   });
 }
 
+Result<std::unique_ptr<RowStore>> RowStore::OpenForReading(const std::string& path,
+                                                           uint64_t memory_bytes, Status why) {
+  return Guarded([&]() -> Result<std::unique_ptr<RowStore>> {
+    auto rep = std::make_unique<Rep>();
+    rocksdb::DB* db = nullptr;
+    BKFS_TRY(
+        FromRocks(rocksdb::DB::OpenForReadOnly(StoreOptions(memory_bytes, nullptr), path, &db)));
+    rep->db.reset(db);
+    {
+      MutexLock lock(rep->mutex);
+      rep->failure = std::move(why);
+    }
+    return std::unique_ptr<RowStore>(new RowStore(std::move(rep)));
+  });
+}
+
 Result<std::optional<Bytes>> RowStore::Get(ByteView key) {
   return Guarded([&]() -> Result<std::optional<Bytes>> {
     rocksdb::PinnableSlice value;

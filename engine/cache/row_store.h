@@ -43,6 +43,9 @@ class RowStore {
   // kCorrupt: what is in `path` cannot be used. Other codes: the system said no.
   static Result<std::unique_ptr<RowStore>> Open(const std::string& path, uint64_t memory_bytes,
                                                 Useless useless);
+  // The same where nothing can be written: every Write fails with `why`.
+  static Result<std::unique_ptr<RowStore>> OpenForReading(const std::string& path,
+                                                          uint64_t memory_bytes, Status why);
   ~RowStore();
 
   Result<std::optional<Bytes>> Get(ByteView key);

@@ -74,7 +74,7 @@ class LeaseTest : public ::testing::Test {
 
 TEST_F(LeaseTest, RoundTrip) {
   Bytes object = Encode(lease_);
-  EXPECT_EQ(LeaseHolder(object).value(), key_.id());
+  EXPECT_EQ(HolderOfLease(object).value(), key_.id());
   Lease read = Decode(object).value();
   EXPECT_EQ(read.id, lease_.id);
   EXPECT_EQ(read.kind, LeaseKind::kReader);
@@ -99,7 +99,7 @@ TEST_F(LeaseTest, RoundTrip) {
 
 TEST_F(LeaseTest, StateRoundTrip) {
   Bytes object = Encode(state_);
-  EXPECT_EQ(LeaseHolder(object).value(), key_.id());
+  EXPECT_EQ(HolderOfLease(object).value(), key_.id());
   LeaseState read = DecodeState(object).value();
   EXPECT_EQ(read.id, state_.id);
   EXPECT_EQ(read.holder, key_.id());
@@ -152,10 +152,10 @@ TEST_F(LeaseTest, OthersAreRefused) {
 
     object[8] = 2;
     EXPECT_EQ(decode(object, repo_, index_key_, holder), Code::kUnsupported);
-    EXPECT_EQ(LeaseHolder(object).code(), Code::kUnsupported);
+    EXPECT_EQ(HolderOfLease(object).code(), Code::kUnsupported);
     object[0] ^= 1;
     EXPECT_EQ(decode(object, repo_, index_key_, holder), Code::kCorrupt);
-    EXPECT_EQ(LeaseHolder(object).code(), Code::kCorrupt);
+    EXPECT_EQ(HolderOfLease(object).code(), Code::kCorrupt);
   }
 }
 

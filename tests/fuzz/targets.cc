@@ -134,10 +134,10 @@ Bytes SealedLease(std::string_view magic, ByteView body) {
 void FuzzLease(ByteView input) {
   const Fixture& f = Fixture::Get();
   const PublicKey& holder = f.master.master_public;
-  (void)LeaseHolder(input).ok();
+  (void)HolderOfLease(input).ok();
   (void)DecodeLease(input, f.repo, f.index_key, holder).ok();
   const Bytes object = SealedLease("BKFSLEAS", input);
-  auto named = LeaseHolder(object);
+  auto named = HolderOfLease(object);
   BKFS_CHECK(!named.ok() || *named == f.master.id());
   auto read = DecodeLease(object, f.repo, f.index_key, holder);
   if (!read.ok()) return;
@@ -152,7 +152,7 @@ void FuzzLease(ByteView input) {
 void FuzzLeaseState(ByteView input) {
   const Fixture& f = Fixture::Get();
   const PublicKey& holder = f.master.master_public;
-  (void)LeaseHolder(input).ok();
+  (void)HolderOfLease(input).ok();
   (void)DecodeLeaseState(input, f.repo, f.index_key, holder).ok();
   auto read = DecodeLeaseState(SealedLease("BKFSLSTA", input), f.repo, f.index_key, holder);
   if (!read.ok()) return;
