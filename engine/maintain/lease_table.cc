@@ -190,7 +190,8 @@ Status EndLease(Repository& repo, const HeldLease& held) {
   for (uint64_t number : listed[id].states) RemoveQuietly(repo, LeaseStateName(id, number));
   RemoveQuietly(repo, LeaseName(id));
   RemoveQuietly(repo, FenceName(id));
-  repo.log().Info("lease of " + DescribeHolder(held.lease) + " ended: it was not heard of any more");
+  repo.log().Info("lease of " + DescribeHolder(held.lease) +
+                  " ended: it was not heard of any more");
   return {};
 }
 

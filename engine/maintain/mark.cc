@@ -20,8 +20,8 @@ Result<UsageMarks> UsageMarks::Begin(Repository& repo,
     bits += pack.blobs;
     use.condemned = condemned.condemned.contains(pack.id);
     auto found = store.find(pack.id);
-    use.missing = found == store.end() || found->second != pack.size ||
-                  condemned.doomed.contains(pack.id);
+    use.missing =
+        found == store.end() || found->second != pack.size || condemned.doomed.contains(pack.id);
     if (marks.by_number_.size() <= number) marks.by_number_.resize(number + 1);
     marks.packs_.push_back(use);
     marks.by_number_[number] = static_cast<uint32_t>(marks.packs_.size());

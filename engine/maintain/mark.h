@@ -16,8 +16,8 @@ struct PackUse {
   PackId id;
   PackKind kind = PackKind::kContents;
   KeyId signer;
-  uint64_t size = 0;       // of the object
-  uint64_t plain = 0;      // bytes of all its blobs
+  uint64_t size = 0;   // of the object
+  uint64_t plain = 0;  // bytes of all its blobs
   uint64_t used_plain = 0;
   uint32_t blobs = 0;
   uint32_t used_blobs = 0;
@@ -39,7 +39,7 @@ class UsageMarks {
   // cannot be read; contents that are nowhere are counted in missing().
   Status MarkTree(const BlobId& directory);
 
-  std::vector<PackUse>& packs() { return packs_; }
+  const std::vector<PackUse>& packs() const { return packs_; }
   uint64_t missing() const { return missing_; }
   uint64_t directories() const { return directories_; }
   // Whether a blob of a pack is marked; `ordinal` is its place in the footer.

@@ -178,6 +178,11 @@ Status LeaseHolder::Renew() {
   return RenewLocked();
 }
 
+Result<int64_t> LeaseHolder::RenewedAt() {
+  MutexLock lock(renew_mutex_);
+  return repo_.store().ModifiedAt(LeaseStateName(state_.id, state_.number));
+}
+
 Status LeaseHolder::BeginAnew() {
   MutexLock lock(renew_mutex_);
   heed_ = nullptr;

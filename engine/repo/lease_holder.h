@@ -50,6 +50,8 @@ class LeaseHolder {
   Status Start(Heed heed) BKFS_EXCLUDES(renew_mutex_);
   // One renewal now: what is not pinned any more may go.
   Status Renew() BKFS_EXCLUDES(renew_mutex_);
+  // When the last state was put, by the store's clock.
+  Result<int64_t> RenewedAt() BKFS_EXCLUDES(renew_mutex_);
   // Asks the store whether somebody has ended the lease.
   Result<bool> HasEnded();
   // Instead of a lease that has ended: puts a new one, with a new id; Start is to be called again.

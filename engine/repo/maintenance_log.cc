@@ -122,9 +122,9 @@ Status MaintenanceLog::Refresh() {
   return {};
 }
 
-Result<bool> MaintenanceLog::Append(LogEntry entry, const SigningKey& key) {
+Result<bool> MaintenanceLog::Append(LogEntry entry, const SigningKey& key, uint64_t last) {
   entry.signer = key.id();
-  entry.number = Current()->last + 1;
+  entry.number = last + 1;
   entry.base = std::clamp<uint64_t>(entry.base, 1, entry.number);
   RandomBytes(entry.nonce);
   std::sort(entry.condemned.begin(), entry.condemned.end());
@@ -166,15 +166,6 @@ Status MaintenanceLog::RemoveDropped() {
     entries_.erase(number);
   }
   return {};
-}
-
-std::map<uint64_t, std::vector<PackId>> MaintenanceLog::InForce() {
-  std::map<uint64_t, std::vector<PackId>> out;
-  MutexLock lock(mutex_);
-  for (const auto& [number, entry] : entries_) {
-    if (number >= current_->base) out[number] = entry->condemned;
-  }
-  return out;
 }
 
 }  // namespace bkfs

@@ -44,13 +44,11 @@ class MaintenanceLog {
   // kCorrupt when an entry is missing between others: then nothing may be decided.
   Status CheckComplete() BKFS_EXCLUDES(mutex_);
 
-  // Puts `entry` behind the last one of Current() (its number, nonce and signer are filled in).
-  // False when somebody else had put one first: everything that led to it is to be done again.
-  Result<bool> Append(LogEntry entry, const SigningKey& key) BKFS_EXCLUDES(mutex_);
+  // Puts `entry` behind entry `last`, which is what led to it (number, nonce and signer are filled
+  // in). False when somebody else had put one there: everything is to be looked at again.
+  Result<bool> Append(LogEntry entry, const SigningKey& key, uint64_t last) BKFS_EXCLUDES(mutex_);
   // Removes the objects of entries that are no longer in force.
   Status RemoveDropped() BKFS_EXCLUDES(mutex_);
-  // Numbers of the entries in force, lowest first, with what they condemn.
-  std::map<uint64_t, std::vector<PackId>> InForce() BKFS_EXCLUDES(mutex_);
 
  private:
   struct Listing {

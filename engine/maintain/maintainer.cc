@@ -1,0 +1,267 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "engine/maintain/maintainer.h"
+
+#include <algorithm>
+
+#include "engine/crypto/hash.h"
+
+namespace bkfs {
+
+namespace {
+constexpr uint64_t kSegmentBytes = 32ULL << 20;  // of footers, as writers make them
+constexpr size_t kSegmentPacks = 512;
+constexpr int kLooks = 3;  // snapshots may be forgotten while they are read
+}  // namespace
+
+Result<std::unique_ptr<Maintainer>> Maintainer::Begin(Repository& repo, Options options,
+                                                      MaintenanceProgress progress) {
+  if (!options.dry_run) BKFS_TRY(repo.CheckMayMaintain());
+  if (!MayReadTrees(repo.key().type)) {
+    return Status(Code::kDenied, "a " + std::string(KeyTypeName(repo.key().type)) +
+                                     " key cannot tell what is used: it cannot read directories");
+  }
+  std::unique_ptr<Maintainer> run(new Maintainer(repo, std::move(options), std::move(progress)));
+  if (run->options_.dry_run) return run;
+  LeaseHolder::Options lease;
+  lease.kind = LeaseKind::kMaintainer;
+  lease.ttl_ns = run->options_.lease_ttl_ns;
+  lease.host = run->options_.host;
+  lease.program = run->options_.program;
+  BKFS_ASSIGN(run->lease_, LeaseHolder::Begin(repo, std::move(lease)));
+  // It relies on nothing: what it looks at it can look at again.
+  BKFS_TRY(
+      run->lease_->Start([](const std::shared_ptr<const CondemnedPacks>&) -> Result<LeasePins> {
+        return LeasePins();
+      }));
+  return run;
+}
+
+Status Maintainer::HandleLeases(RepositoryView& view) {
+  const LeaseId self = lease_ ? lease_->id() : LeaseId();
+  if (lease_) {
+    // A lease state put just now tells the store's time.
+    BKFS_TRY(lease_->Renew());
+    BKFS_ASSIGN(view.now_ns, lease_->RenewedAt());
+  } else {
+    view.now_ns = repo_.clock().WallNanos();
+  }
+  BKFS_ASSIGN(view.leases, ReadLeases(repo_, self, view.now_ns));
+  if (options_.dry_run) return {};
+  std::vector<HeldLease> alive;
+  for (auto& held : view.leases.leases) {
+    if (held.lapsed) {
+      BKFS_TRY(EndLease(repo_, held));
+    } else {
+      alive.push_back(std::move(held));
+    }
+  }
+  view.leases.leases = std::move(alive);
+  return {};
+}
+
+Status Maintainer::ReadStore(RepositoryView& view) {
+  view.store.clear();
+  uint64_t unknown = 0;
+  BKFS_TRY(repo_.store().List("packs/", [&](const std::string& name, uint64_t size) -> Status {
+    auto id = ParsePackName(name);
+    if (!id.ok()) return {};
+    view.store[*id] = size;
+    BKFS_ASSIGN(auto known, repo_.index().FindPack(*id));
+    if (!known) ++unknown;
+    return {};
+  }));
+  // Left by writers that were killed, or just on their way: they are to be known too.
+  if (unknown > 0) BKFS_TRY(repo_.RebuildIndex());
+  return {};
+}
+
+// A record that cannot be verified because it, or its writer's badge, is damaged may be mended yet:
+// what it uses must not go before somebody has said so.
+Status Maintainer::CheckRefused(const SnapshotList& list) {
+  for (const auto& problem : list.problems) {
+    if (!problem.why.Is(Code::kCorrupt) && !problem.why.Is(Code::kUnsupported)) continue;
+    if (!ParseSnapshotName(problem.object).ok()) continue;
+    if (!repo_.store().Size(problem.object).ok()) continue;  // vanished: nothing to be lost
+    if (!options_.ignore_damage) return problem.why.WithContext(problem.object);
+    repo_.log().Warning(problem.object + " is refused (" + problem.why.message() +
+                        "); what it uses does not count");
+  }
+  return {};
+}
+
+Status Maintainer::MarkSnapshots(RepositoryView& view) {
+  BKFS_ASSIGN(SnapshotList list, repo_.snapshots().List());
+  BKFS_TRY(CheckRefused(list));
+  view.snapshots = list.snapshots.size();
+  std::vector<BlobId> roots;
+  for (const auto& snapshot : list.snapshots) {
+    auto root = repo_.snapshots().Root(*snapshot);
+    if (!root.ok()) return root.status().WithContext("snapshot " + snapshot->id.hex());
+    roots.push_back(root->directory);
+  }
+  for (const auto& held : view.leases.leases) {
+    roots.insert(roots.end(), held.state.roots.begin(), held.state.roots.end());
+  }
+  uint64_t done = 0;
+  for (const auto& root : roots) {
+    Tell("marking what snapshots use", done++, roots.size());
+    Status marked = view.marks->MarkTree(root);
+    if (marked.ok()) continue;
+    if (!marked.Is(Code::kCorrupt) || !options_.ignore_damage) return marked;
+    repo_.log().Warning(marked.message());
+  }
+  return {};
+}
+
+Result<RepositoryView> Maintainer::Look() {
+  Status trouble;
+  for (int look = 0; look < kLooks; ++look) {
+    RepositoryView view;
+    // The log before the leases: whoever begins one after that has read the entries in it.
+    BKFS_TRY(repo_.maintenance().Refresh());
+    BKFS_TRY(repo_.maintenance().CheckComplete());
+    view.log = repo_.maintenance().Current();
+    BKFS_TRY(HandleLeases(view));
+    BKFS_TRY(repo_.RefreshIndex());
+    BKFS_TRY(ReadStore(view));
+    BKFS_ASSIGN(view.marks, UsageMarks::Begin(repo_, view.store, *view.log));
+    trouble = MarkSnapshots(view);
+    if (trouble.ok()) {
+      if (view.marks->missing() > 0) {
+        repo_.log().Warning(std::to_string(view.marks->missing()) +
+                            " pieces of files are missing from the store ('bkfs check' tells which "
+                            "files that is)");
+      }
+      return view;
+    }
+    // A snapshot that was forgotten while it was looked at may have lost its directories.
+    if (!trouble.Is(Code::kCorrupt) && !trouble.Is(Code::kNotFound)) return trouble;
+  }
+  return Status(Code::kCorrupt, trouble.message() +
+                                    ": what is used cannot be told, and nothing is deleted ('bkfs "
+                                    "check' says what is damaged)");
+}
+
+// Entries are in force until everything they condemn or doom is gone.
+uint64_t Maintainer::LowestInForce(const RepositoryView& view, const std::vector<PackId>& doomed) {
+  const std::unordered_set<PackId, IdHash> dooming(doomed.begin(), doomed.end());
+  uint64_t lowest = view.log->last + 1;
+  for (const auto& [id, entry] : view.log->condemned) {
+    const bool going = view.log->doomed.contains(id) || dooming.contains(id);
+    if (!going && view.store.contains(id)) lowest = std::min(lowest, entry);
+  }
+  for (const auto& [id, entry] : view.log->doomed) {
+    if (view.store.contains(id)) lowest = std::min(lowest, entry);
+  }
+  return lowest;
+}
+
+Result<bool> Maintainer::Decide(const RepositoryView& view, std::vector<PackId> condemned,
+                                std::vector<PackId> doomed) {
+  BKFS_CHECK(!options_.dry_run);
+  LogEntry entry;
+  entry.base = LowestInForce(view, doomed);
+  entry.time_ns = repo_.clock().WallNanos();
+  if (condemned.size() > kMostPacksInEntry) condemned.resize(kMostPacksInEntry);
+  if (doomed.size() > kMostPacksInEntry - condemned.size()) {
+    doomed.resize(kMostPacksInEntry - condemned.size());
+  }
+  entry.condemned = std::move(condemned);
+  entry.doomed = std::move(doomed);
+  // Against what was looked at, not what somebody has read since.
+  BKFS_ASSIGN(bool first,
+              repo_.maintenance().Append(std::move(entry), repo_.key().signing, view.log->last));
+  if (first) BKFS_TRY(repo_.maintenance().RemoveDropped());
+  return first;
+}
+
+Status Maintainer::PutSegment(const std::vector<IndexedPack>& packs,
+                              const std::vector<IndexId>& replaces) {
+  IndexSegment segment;
+  segment.packs = packs;
+  segment.replaces = replaces;
+  segment.as_of = repo_.maintenance().Current()->last;
+  const Bytes object = EncodeIndexSegment(segment, repo_.header().cipher,
+                                          repo_.key().index_key.view(), repo_.header().repo);
+  IndexId id;
+  id.bytes = HashBytes(object);
+  Status put = repo_.store().PutOne(IndexName(id), object);
+  if (!put.Is(Code::kExists)) BKFS_TRY(put);
+  std::vector<PackId> ids;
+  for (const auto& pack : packs) ids.push_back(pack.id);
+  return repo_.index().MarkSegment(id, ids);
+}
+
+Status Maintainer::RewriteSegments(const std::vector<IndexId>& segments,
+                                   const std::unordered_set<PackId, IdHash>& without) {
+  std::vector<IndexedPack> packs;
+  std::unordered_set<PackId, IdHash> listed;
+  std::vector<IndexId> replaced;
+  uint64_t bytes = 0;
+  auto put = [&]() -> Status {
+    if (!packs.empty()) BKFS_TRY(PutSegment(packs, replaced));
+    packs.clear();
+    // Only now: until here the old ones say the same.
+    for (const auto& old : replaced) {
+      Status removed = repo_.store().Remove(IndexName(old));
+      if (!removed.Is(Code::kNotFound)) BKFS_TRY(removed);
+      BKFS_TRY(repo_.index().UnmarkSegment(old));
+    }
+    replaced.clear();
+    bytes = 0;
+    return {};
+  };
+  uint64_t done = 0;
+  for (const auto& id : segments) {
+    Tell("rewriting the index", done++, segments.size());
+    auto object = repo_.store().Get(IndexName(id));
+    if (object.code() == Code::kNotFound) continue;  // somebody else has
+    if (!object.ok()) return object.status();
+    auto segment = DecodeIndexSegment(*object, repo_.key().index_key.view(), repo_.header().repo);
+    if (!segment.ok()) continue;  // damaged: check --repair knows what to do
+    uint64_t more = 0;
+    for (const auto& pack : segment->packs) more += pack.footer.body.size();
+    if (bytes + more > 2 * kSegmentBytes) BKFS_TRY(put());
+    replaced.push_back(id);
+    for (auto& pack : segment->packs) {
+      if (without.contains(pack.id) || !listed.insert(pack.id).second) continue;
+      bytes += pack.footer.body.size();
+      packs.push_back(std::move(pack));
+    }
+    if (bytes >= kSegmentBytes || packs.size() >= kSegmentPacks) BKFS_TRY(put());
+  }
+  return put();
+}
+
+Status Maintainer::Sweep() {
+  const auto log = repo_.maintenance().Current();
+  std::unordered_set<PackId, IdHash> doomed;
+  for (const auto& [id, entry] : log->doomed) doomed.insert(id);
+  if (doomed.empty()) return {};
+  std::vector<IndexId> affected;
+  BKFS_ASSIGN(auto segments, repo_.index().Segments());
+  for (const auto& id : segments) {
+    BKFS_ASSIGN(auto packs, repo_.index().SegmentPacks(id));
+    if (std::any_of(packs.begin(), packs.end(),
+                    [&](const PackId& pack) { return doomed.contains(pack); })) {
+      affected.push_back(id);
+    }
+  }
+  BKFS_TRY(RewriteSegments(affected, doomed));
+  uint64_t done = 0;
+  for (const auto& id : doomed) {
+    Tell("deleting", done++, doomed.size());
+    BKFS_TRY(repo_.index().RemovePack(id));
+    auto size = repo_.store().Size(PackName(id));
+    if (size.code() == Code::kNotFound) continue;
+    if (!size.ok()) return size.status();
+    Status removed = repo_.store().Remove(PackName(id));
+    if (removed.Is(Code::kNotFound)) continue;
+    BKFS_TRY(removed);
+    ++deleted_packs_;
+    deleted_bytes_ += *size;
+  }
+  return {};
+}
+
+}  // namespace bkfs
