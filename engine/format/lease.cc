@@ -126,7 +126,8 @@ Bytes EncodeLease(const Lease& lease, const RepoId& repo, Cipher cipher, ByteVie
   auto id = ToStruct<fb::Id16>(lease.id.bytes);
   auto machine = ToStruct<fb::Id16>(lease.machine);
   builder.Finish(fb::CreateLease(builder, &id, static_cast<uint8_t>(lease.kind), host, &machine,
-                                 lease.pid, lease.started, lease.ttl_ns, program, lease.time_ns));
+                                 lease.pid, lease.started, lease.ttl_ns, program, lease.time_ns,
+                                 lease.resumable));
   return SignAndSeal(kLeaseMagic, BuilderBytes(builder), repo, cipher, index_key, key);
 }
 
@@ -166,6 +167,7 @@ Result<Lease> DecodeLease(ByteView object, const RepoId& repo, ByteView index_ke
   out.ttl_ns = root->ttl_ns();
   out.program = TextOf(root->program());
   out.time_ns = root->time_ns();
+  out.resumable = root->resumable();
   if (out.ttl_ns < kShortestLease || out.ttl_ns > kLongestLease) {
     return Damaged("its time to live is out of bounds");
   }

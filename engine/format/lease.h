@@ -31,15 +31,17 @@ struct Lease {
   int64_t ttl_ns = kShortestLease;
   std::string program;
   int64_t time_ns = 0;
+  // What it protects outlives the process: another one takes the lease up.
+  bool resumable = false;
 };
 
 struct LeaseState {
   LeaseId id;
   KeyId holder;
   uint64_t number = 1;
-  uint64_t moved_past = 0;    // entry of the maintenance log
-  std::vector<PackId> packs;  // pinned, sorted
-  std::vector<BlobId> roots;  // pinned directories, sorted
+  uint64_t moved_past = 0;     // entry of the maintenance log
+  std::vector<PackId> packs;   // pinned, sorted
+  std::vector<BlobId> roots;   // pinned directories, sorted
   int64_t dirty_since_ns = 0;  // by the store's clock; 0: everything is in snapshots
 };
 

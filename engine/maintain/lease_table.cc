@@ -72,6 +72,7 @@ Result<LeaseState> ReadState(Repository& repo, const Lease& lease, std::vector<u
 }
 
 bool IsDead(const Lease& lease) {
+  if (lease.resumable) return false;  // its journal waits for the next mount
   const ProcessIdentity self = ThisProcess();
   if (lease.machine != self.boot || lease.machine == std::array<uint8_t, 16>{}) return false;
   return !IsRunning(lease.pid, lease.started);

@@ -126,6 +126,7 @@ class BlobWriter final : public PendingBlobs {
   enum class Purpose { kReuse, kKeep };  // of something new, or of what refers to it already
   Result<bool> IsStored(PackKind kind, const BlobId& id, Purpose purpose)
       BKFS_EXCLUDES(decide_mutex_);
+  bool IsDoomed(const PackId& pack) BKFS_EXCLUDES(decide_mutex_);
   bool MayRelyOn(const PackId& pack, Purpose purpose) BKFS_REQUIRES_SHARED(decide_mutex_);
   void NoteUsed(const PackId& pack) BKFS_EXCLUDES(used_mutex_);
   Status WaitForRoom() BKFS_REQUIRES(mutex_);

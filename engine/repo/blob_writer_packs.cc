@@ -218,6 +218,14 @@ Status BlobWriter::AdoptComplete(std::unique_ptr<SpooledPack> spooled,
   BKFS_ASSIGN(pack->footer, DecodeFooterBody(signed_footer.body, size));
   pack->kind = pack->footer.kind;
   pack->slot = pack->footer.slots.at(0);
+  if (IsDoomed(pack->id)) {
+    // It was stored once, nothing referred to it for long, and it is being deleted: another one of
+    // that name would go with it.
+    context_.log.Warning(PackName(pack->id) + " was given up by maintenance meanwhile");
+    MutexLock lock(pack->mutex);
+    pack->spooled->Discard();
+    return {};
+  }
   PublishAdopted(std::move(pack));
   return {};
 }
@@ -259,7 +267,18 @@ void BlobWriter::PublishAdopted(std::shared_ptr<TravellingPack> pack) {
   QueueUpload(std::move(pack));
 }
 
+bool BlobWriter::IsDoomed(const PackId& pack) {
+  ReaderLock deciding(decide_mutex_);
+  return condemned_->doomed.contains(pack);
+}
+
 Status BlobWriter::AdoptStored(const IndexedPack& indexed) {
+  const auto there = context_.store.Size(PackName(indexed.id));
+  if (IsDoomed(indexed.id) || there.code() == Code::kNotFound) {
+    context_.log.Warning(PackName(indexed.id) + " was given up by maintenance meanwhile");
+    return spool_->ForgetStored({indexed.id});
+  }
+  if (!there.ok()) return there.status();
   BKFS_ASSIGN(PackFooter footer, DecodeFooterBody(indexed.footer.body, indexed.size));
   BKFS_ASSIGN(uint32_t number, context_.index.AddPack(indexed.id, indexed.size, footer));
   (void)number;

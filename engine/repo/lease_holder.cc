@@ -32,6 +32,7 @@ Status LeaseHolder::PutLease() {
   lease.started = self.started;
   lease.ttl_ns = std::clamp(options_.ttl_ns, kShortestLease, kLongestLease);
   lease.time_ns = repo_.clock().WallNanos();
+  lease.resumable = options_.resumable;
   const Bytes object = EncodeLease(lease, repo_.header().repo, repo_.header().cipher,
                                    repo_.key().index_key.view(), repo_.key().signing);
   BKFS_TRY(repo_.store().PutOne(LeaseName(lease.id), object));
@@ -212,7 +213,7 @@ Result<bool> LeaseHolder::HasEnded() {
 }
 
 void LeaseHolder::Loop() {
-  const int64_t wait = options_.ttl_ns / kRenewalsInTtl;
+  const int64_t wait = std::min(options_.renew_ns, options_.ttl_ns / kRenewalsInTtl);
   for (;;) {
     {
       MutexLock lock(stop_mutex_);

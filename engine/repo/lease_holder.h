@@ -27,7 +27,9 @@ class LeaseHolder {
  public:
   struct Options {
     LeaseKind kind = LeaseKind::kReader;
-    int64_t ttl_ns = 3600LL * 1'000'000'000;  // renewed six times in that
+    int64_t ttl_ns = 3600LL * 1'000'000'000;
+    int64_t renew_ns = 600LL * 1'000'000'000;  // or a sixth of the time to live, if that is less
+    bool resumable = false;
     std::string host;
     std::string program;
   };

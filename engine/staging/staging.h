@@ -81,7 +81,9 @@ class Staging {
     int64_t commit_idle_ns = 10'000'000'000;  // 0: only when asked
     uint64_t journal_memory = 32ULL << 20;
     uint64_t dirty_limit = 64ULL << 20;  // unsettled bytes over all files
-    bool fsync_to_store = false;         // Fsync of a file waits for the store (fsync=store)
+    // How long what is in no snapshot yet is kept from maintenance while this machine is off.
+    int64_t lease_ttl_ns = 7LL * 24 * 3600 * 1'000'000'000;
+    bool fsync_to_store = false;  // Fsync of a file waits for the store (fsync=store)
     std::string host;
     std::string user;
     WriterOptions writer;

@@ -96,6 +96,25 @@ Result<SnapshotId> StagingImpl::Commit(std::string_view series_name) {
 // the store; then the record that names the root; then the journal's word that it is done. Killed
 // anywhere before the record is put, the next start finds the series changed and commits again.
 Result<SnapshotId> StagingImpl::CommitSeries(const std::string& name) {
+  BKFS_ASSIGN(bool ended, lease_->HasEnded());
+  if (ended) BKFS_TRY(BeginLeaseAnew());
+  auto id = TryCommitSeries(name);
+  if (!id.ok()) return id;
+  BKFS_ASSIGN(ended, lease_->HasEnded());
+  if (ended) {
+    // The record may not count: everything once more, under a lease that holds.
+    BKFS_TRY(BeginLeaseAnew());
+    id = TryCommitSeries(name);
+    if (!id.ok()) return id;
+    BKFS_ASSIGN(ended, lease_->HasEnded());
+    if (ended) return Status(Code::kUnavailable, "maintenance ends this mount's lease each time");
+  }
+  // What was relied on is in snapshots, and what they build on is pinned by its root.
+  if (IsClean()) writer_->ForgetUsed();
+  return id;
+}
+
+Result<SnapshotId> StagingImpl::TryCommitSeries(const std::string& name) {
   writer_->TryAgain();
   BKFS_TRY(SettleSeries(name));
   Entry root;
@@ -142,6 +161,7 @@ Result<SnapshotId> StagingImpl::FinishCommit(const std::string& name, const Entr
   body.time_ns = repo_.clock().WallNanos();
   body.totals = root.totals;
   body.program = "bkfs " BKFS_VERSION;
+  body.lease = lease_->id();
   {
     MutexLock lock(tree_mutex_);
     if (Series* series = FindSeries(name)) body.parent = series->record.last_snapshot;

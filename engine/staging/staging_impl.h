@@ -12,6 +12,7 @@
 
 #include "engine/base/fd.h"
 #include "engine/base/mutex.h"
+#include "engine/repo/lease_holder.h"
 #include "engine/staging/content.h"
 #include "engine/staging/disk_spool.h"
 #include "engine/staging/journal.h"
@@ -112,7 +113,7 @@ class StagingImpl final : public Staging {
   Status AdoptNewest(Series& series, const SnapshotList& list) BKFS_REQUIRES(tree_mutex_);
   Status DropOrphans() BKFS_REQUIRES(tree_mutex_);
   Result<bool> HasContents(const Entry& entry);
-  Status DropUnstored() BKFS_REQUIRES(tree_mutex_);
+  Status DropUnstored(std::string_view why) BKFS_REQUIRES(tree_mutex_);
   Status SweepTrees() BKFS_REQUIRES(tree_mutex_);
   Status BeginTree(Series& series, const Entry& root, bool changed) BKFS_REQUIRES(tree_mutex_);
   Result<uint64_t> NewGeneration() BKFS_REQUIRES(tree_mutex_);
@@ -124,6 +125,20 @@ class StagingImpl final : public Staging {
   // Empty, and never in a snapshot: a folder that somebody has just made.
   Result<bool> IsUntouched(const Series& series) BKFS_REQUIRES(tree_mutex_);
   NameHash HashName(std::string_view name) const;
+
+  // -- staging_lease.cc --
+  Result<bool> TakeLease();
+  Status SaveLease();
+  Status StartLease();
+  Result<LeasePins> Heed(const std::shared_ptr<const CondemnedPacks>& condemned)
+      BKFS_EXCLUDES(tree_mutex_);
+  Result<bool> BaseCounts(const Series& series) BKFS_REQUIRES(tree_mutex_);
+  Status ConfirmBases() BKFS_REQUIRES(tree_mutex_);
+  Status DistrustStored(Series& series, bool whole) BKFS_REQUIRES(tree_mutex_);
+  Status ImportWhole(Series& series) BKFS_REQUIRES(tree_mutex_);
+  Status BeginLeaseAnew() BKFS_REQUIRES(commit_mutex_);
+  // Nothing is in /incoming that is in no snapshot.
+  bool IsClean() BKFS_EXCLUDES(tree_mutex_);
 
   // -- staging_names.cc --
   Result<NodePtr> Load(NodeId node) BKFS_REQUIRES(tree_mutex_);
@@ -175,6 +190,7 @@ class StagingImpl final : public Staging {
   void CommitterLoop();
   Status SettleSeries(std::string_view series);
   Result<SnapshotId> CommitSeries(const std::string& name) BKFS_REQUIRES(commit_mutex_);
+  Result<SnapshotId> TryCommitSeries(const std::string& name) BKFS_REQUIRES(commit_mutex_);
   Result<Entry> StoreDirectory(const NodePtr& dir, Journal::Batch& batch, int depth)
       BKFS_REQUIRES(tree_mutex_);
   Result<Entry> StoredEntry(const Dirent& dirent, Journal::Batch& batch, int depth)
@@ -189,6 +205,8 @@ class StagingImpl final : public Staging {
   UniqueFd lock_file_;
   std::unique_ptr<Journal> journal_;
   std::unique_ptr<BlobWriter> writer_;
+  std::unique_ptr<LeaseHolder> lease_;
+  LeaseState held_;  // pins of the lease that was resumed; set before any thread is
 
   Mutex commit_mutex_;
   WriterStats counted_ BKFS_GUARDED_BY(commit_mutex_);  // as of the last snapshot

@@ -35,6 +35,9 @@ StagingImpl::~StagingImpl() {
   }
   stop_signal_.NotifyAll();
   if (committer_.joinable()) committer_.join();
+  // The lease goes when nothing needs it: the next mount takes up what is in no snapshot.
+  if (lease_ && !IsClean()) lease_->Leave();
+  lease_.reset();  // its thread looks at everything below
   repo_.blobs().SetPending(nullptr);
   repo_.trees().SetLocal(nullptr);
   {
@@ -70,6 +73,7 @@ Status StagingImpl::Start() {
   WriterOptions writing = options_.writer;
   writing.keep_trying = true;
   BKFS_ASSIGN(writer_, repo_.NewWriter(std::move(spool), writing));
+  BKFS_ASSIGN(bool resumed, TakeLease());
   BKFS_TRY(recoverable.Recover(*writer_));
   repo_.blobs().SetPending(writer_.get());
   repo_.trees().SetLocal(&journal_->trees());
@@ -77,9 +81,19 @@ Status StagingImpl::Start() {
     MutexLock lock(tree_mutex_);
     BKFS_TRY(LoadSeries());
     BKFS_TRY(DropOrphans());
-    BKFS_TRY(DropUnstored());
+    if (!resumed) {
+      for (auto& [name, series] : series_) {
+        if (series.record.changed) BKFS_TRY(DistrustStored(series, false));
+      }
+    }
+    BKFS_TRY(DropUnstored("were closed but not synced before the power went"));
     BKFS_TRY(AdoptFromRepository());
     BKFS_TRY(SweepTrees());
+  }
+  BKFS_TRY(StartLease());
+  {
+    MutexLock lock(tree_mutex_);
+    BKFS_TRY(ConfirmBases());
   }
   committer_ = std::thread([this] { CommitterLoop(); });
   return {};
@@ -242,7 +256,7 @@ Result<bool> StagingImpl::HasContents(const Entry& entry) {
 // After a power cut the journal may name pieces of files that were closed and never synced. Such
 // files go, with a word in the log, so that no snapshot refers to what is not there and the next
 // rsync brings them.
-Status StagingImpl::DropUnstored() {
+Status StagingImpl::DropUnstored(std::string_view why) {
   std::vector<NodePtr> lost;
   for (const auto& [name, series] : series_) {
     if (series.record.ended || !series.record.changed) continue;
@@ -277,9 +291,8 @@ Status StagingImpl::DropUnstored() {
     BKFS_TRY(journal_->Write(batch));
   }
   if (!lost.empty()) {
-    repo_.log().Warning(std::to_string(lost.size()) +
-                        " files in /incoming were closed but not synced before the power went, and "
-                        "are gone from there; copy them again");
+    repo_.log().Warning(std::to_string(lost.size()) + " files in /incoming " + std::string(why) +
+                        ", and are gone from there; copy them again");
   }
   return {};
 }

@@ -10,6 +10,7 @@
 
 #include "engine/base/fd.h"
 #include "engine/crypto/hash.h"
+#include "engine/repo/lease_holder.h"
 #include "engine/transfer/backup_items.h"
 #include "engine/transfer/backup_meter.h"
 #include "engine/transfer/backup_reader.h"
@@ -59,6 +60,8 @@ class BackupRun {
                                              previous_->trees());
   }
   uint64_t LinkGroup(const FileIdentity& identity);
+  Status BeginLease();
+  Status CheckLease();
   Result<SnapshotId> Commit(const SourcePlan& plan, const Entry& root, int64_t start,
                             const WriterStats& written);
 
@@ -69,6 +72,7 @@ class BackupRun {
   AccountNames accounts_;
   std::unique_ptr<PreviousState> previous_;
   std::unique_ptr<BlobWriter> writer_;
+  std::unique_ptr<LeaseHolder> lease_;  // its thread uses the writer
   std::unique_ptr<ContentsStorer> contents_;
   std::unique_ptr<BackupReader> reader_;
 
@@ -367,8 +371,36 @@ Status BackupRun::OpenRoot(const SourcePlan& plan) {
   return {};
 }
 
+// Everything the snapshot will refer to goes through the writer, unchanged files too: what the
+// writer has relied on is all there is to pin.
+Status BackupRun::BeginLease() {
+  LeaseHolder::Options options;
+  options.kind = LeaseKind::kWriter;
+  options.ttl_ns = options_.lease_ttl_ns;
+  options.host = options_.host;
+  options.program = "bkfs backup";
+  BKFS_ASSIGN(lease_, LeaseHolder::Begin(repo_, std::move(options)));
+  return lease_->Start([this](const std::shared_ptr<const CondemnedPacks>& condemned) {
+    writer_->Heed(condemned);
+    LeasePins pins;
+    pins.packs = writer_->UsedAmongCondemned();
+    pins.uncommitted = true;
+    return Result<LeasePins>(std::move(pins));
+  });
+}
+
+Status BackupRun::CheckLease() {
+  BKFS_ASSIGN(bool ended, lease_->HasEnded());
+  if (!ended) return {};
+  return {
+      Code::kUnavailable,
+      "maintenance had given up waiting for this machine (was it asleep?), and may have deleted "
+      "what this backup relied on: no snapshot was made, run it again"};
+}
+
 Status BackupRun::Start(const SourcePlan& plan) {
   BKFS_ASSIGN(writer_, repo_.NewWriter(NewMemorySpool(), options_.writer));
+  BKFS_TRY(BeginLease());
   BKFS_ASSIGN(previous_, PreviousState::Open(repo_, options_.name, options_.host));
   if (previous_->root()) {
     const uint64_t bytes = previous_->root()->totals.bytes;
@@ -394,7 +426,10 @@ Result<SnapshotId> BackupRun::Commit(const SourcePlan& plan, const Entry& root, 
   body.paths = plan.paths;
   body.parent = previous_->snapshot();
   body.program = "bkfs " BKFS_VERSION;
+  body.lease = lease_->id();
+  BKFS_TRY(CheckLease());
   BKFS_ASSIGN(auto snapshot, repo_.snapshots().Commit(std::move(body), root));
+  BKFS_TRY(CheckLease());  // else the record does not count
   previous_->Remember(root, snapshot->id);
   return snapshot->id;
 }

@@ -23,6 +23,7 @@ struct BackupOptions {
   std::vector<std::string> never;  // directories left out: the repository itself, caches
   size_t threads = 2;              // read, cut and hash
   WriterOptions writer;
+  int64_t lease_ttl_ns = 3600LL * 1'000'000'000;
 };
 
 struct BackupCounts {
@@ -59,6 +60,8 @@ struct BackupResult {
 // of single source files go to the observer; an error of the repository, or of a path given, ends
 // it without a snapshot. kInterrupted when cancelled. Memory does not grow with the number of files
 // but by the names of the directories on the way (and a record for each file with several names).
+// Maintenance may go on beside it: it works under a lease (doc/maintenance.md). kUnavailable when
+// that has been ended because this machine was not heard of for long: to be run again.
 Result<BackupResult> RunBackup(Repository& repo, const BackupOptions& options,
                                BackupObserver& observer);
 

@@ -131,11 +131,12 @@ TEST_F(BackupFailureTest, AStoreThatFailsAtAnyOperation) {
     auto made = Backup();
     if (made.ok()) {
       operations = faulty_.Count() - operations;
-      EXPECT_LE(operations, n);
+      EXPECT_LE(operations, n + 2);  // at the end the lease goes, if it can
       break;
     }
     EXPECT_EQ(made.code(), Code::kUnavailable) << made.status().message();
-    EXPECT_LE(Snapshots(), before + n % 2);
+    // The record may be there: its reply was lost, or whether its lease held could not be asked.
+    EXPECT_LE(Snapshots(), before + 1);
     ExpectSound();
   }
   EXPECT_GT(operations, 4U);
