@@ -84,6 +84,8 @@ KeyTable MountKeys() {
       {"CommitIdle",
        Parsed(
            [](Config & c) -> auto& { return c.mount.commit_idle_seconds; }, ParseSeconds)},
+      {"Lease", Parsed(
+                    [](Config & c) -> auto& { return c.mount.lease_seconds; }, ParseLease)},
       {"Threads", Parsed(
                       [](Config & c) -> auto& { return c.mount.threads; }, NumberUpTo(64))},
       {"AllowOther", Parsed(
@@ -221,13 +223,23 @@ Result<uint64_t> ParseSize(std::string_view text) {
 Result<int64_t> ParseSeconds(std::string_view text) {
   std::string_view digits = text;
   int64_t unit = 1;
-  if (!digits.empty() && std::string_view("smh").find(digits.back()) != std::string_view::npos) {
-    unit = digits.back() == 's' ? 1 : digits.back() == 'm' ? 60 : 3600;
+  constexpr std::pair<char, int64_t> kUnits[] = {{'s', 1}, {'m', 60}, {'h', 3600}, {'d', 86400}};
+  for (const auto& [letter, seconds] : kUnits) {
+    if (digits.empty() || digits.back() != letter) continue;
+    unit = seconds;
     digits.remove_suffix(1);
+    break;
   }
   auto number = ParseNumber(digits, 1'000'000);
   if (!number.ok()) return BadValue(text, "seconds, or a time such as 30s or 5m");
   return static_cast<int64_t>(*number) * unit;
+}
+
+Result<int64_t> ParseLease(std::string_view text) {
+  constexpr int64_t kLongest = 7 * 86400;
+  auto seconds = ParseSeconds(text);
+  if (seconds.ok() && *seconds >= 1 && *seconds <= kLongest) return seconds;
+  return BadValue(text, "a time from 1s to 7d");
 }
 
 Result<bool> ParseBool(std::string_view text) {

@@ -27,6 +27,7 @@ struct Config {
   // [Mount]
   struct Mount {
     std::optional<int64_t> commit_idle_seconds;  // CommitIdle=
+    std::optional<int64_t> lease_seconds;        // Lease=: 1s to 7d
     std::optional<unsigned> threads;             // Threads=
     std::optional<bool> allow_other;             // AllowOther=
     std::optional<bool> read_only;               // ReadOnly=
@@ -72,7 +73,8 @@ Result<Config> MakeConfig(const ConfigArgs& args, const Environment& env);
 
 // Values as options and configuration share them; errors are kInvalid and name the value.
 Result<uint64_t> ParseSize(std::string_view text);    // 4096, 512K, 64M, 2G, 1T (powers of 1024)
-Result<int64_t> ParseSeconds(std::string_view text);  // 10, 10s, 5m, 1h
+Result<int64_t> ParseSeconds(std::string_view text);  // 10, 10s, 5m, 1h, 2d
+Result<int64_t> ParseLease(std::string_view text);    // a time from 1s to 7d
 Result<uint64_t> ParseNumber(std::string_view text, uint64_t most, int base = 10);
 Result<bool> ParseBool(std::string_view text);         // yes|no|true|false|on|off|1|0
 Result<bool> ParseFsyncTarget(std::string_view text);  // store (true) | spool (false)

@@ -9,8 +9,7 @@ namespace bkfs {
 
 namespace {
 constexpr uint64_t kSegmentBytes = 32ULL << 20;  // of footers, as writers make them
-constexpr size_t kSegmentPacks = 512;
-constexpr int kLooks = 3;  // snapshots may be forgotten while they are read
+constexpr int kLooks = 3;                        // snapshots may be forgotten while they are read
 }  // namespace
 
 Result<std::unique_ptr<Maintainer>> Maintainer::Begin(Repository& repo, Options options,
@@ -124,7 +123,8 @@ Result<RepositoryView> Maintainer::Look() {
     BKFS_TRY(HandleLeases(view));
     BKFS_TRY(repo_.RefreshIndex());
     BKFS_TRY(ReadStore(view));
-    BKFS_ASSIGN(view.marks, UsageMarks::Begin(repo_, view.store, *view.log));
+    BKFS_ASSIGN(UsageMarks marks, UsageMarks::Begin(repo_, view.store, *view.log));
+    view.marks = std::make_unique<UsageMarks>(std::move(marks));
     trouble = MarkSnapshots(view);
     if (trouble.ok()) {
       if (view.marks->missing() > 0) {
@@ -190,6 +190,21 @@ Status Maintainer::PutSegment(const std::vector<IndexedPack>& packs,
   std::vector<PackId> ids;
   for (const auto& pack : packs) ids.push_back(pack.id);
   return repo_.index().MarkSegment(id, ids);
+}
+
+Status Maintainer::PutSegments(const std::vector<IndexedPack>& packs) {
+  std::vector<IndexedPack> some;
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < packs.size(); ++i) {
+    some.push_back(packs[i]);
+    bytes += packs[i].footer.body.size();
+    const bool last = i + 1 == packs.size();
+    if (!last && bytes < kSegmentBytes && some.size() < kSegmentPacks) continue;
+    BKFS_TRY(PutSegment(some, {}));
+    some.clear();
+    bytes = 0;
+  }
+  return {};
 }
 
 Status Maintainer::RewriteSegments(const std::vector<IndexId>& segments,

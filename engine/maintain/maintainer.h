@@ -3,7 +3,6 @@
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
@@ -26,7 +25,7 @@ struct RepositoryView {
   LeaseTable leases;
   size_t snapshots = 0;
   std::unordered_map<PackId, uint64_t, IdHash> store;  // packs and their sizes
-  std::optional<UsageMarks> marks;
+  std::unique_ptr<UsageMarks> marks;                   // never null
 };
 
 // A run of prune or compact: its lease, looking, deciding, deleting. Not thread-safe.
@@ -50,6 +49,9 @@ class Maintainer {
                       std::vector<PackId> doomed);
   // M5: deletes what the log dooms. Bytes freed and packs deleted are added to the totals.
   Status Sweep();
+  // Puts packs into the index, of the store and of this machine.
+  Status PutSegments(const std::vector<IndexedPack>& packs);
+  static constexpr size_t kSegmentPacks = 512;  // in one segment, at most
   // Replaces these index segments by as few as hold their packs, less those in `without`.
   Status RewriteSegments(const std::vector<IndexId>& segments,
                          const std::unordered_set<PackId, IdHash>& without);

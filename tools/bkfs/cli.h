@@ -74,6 +74,7 @@ std::vector<Command> BackupCommands();
 std::vector<Command> RestoreCommands();
 std::vector<Command> ForgetCommands();
 std::vector<Command> CheckCommands();
+std::vector<Command> MaintainCommands();
 std::vector<Command> MountCommands();
 
 // True once SIGINT or SIGTERM arrived. A second one ends the program wherever it is.

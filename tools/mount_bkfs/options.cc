@@ -85,6 +85,8 @@ const std::map<std::string, ValueSetter, std::less<>>& WithValue() {
       {"commit_idle",
        Parsed(
            [](Config & c) -> auto& { return c.mount.commit_idle_seconds; }, ParseSeconds)},
+      {"lease", Parsed(
+                    [](Config & c) -> auto& { return c.mount.lease_seconds; }, ParseLease)},
       {"threads",
        Parsed(
            [](Config & c) -> auto& { return c.mount.threads; }, NumberParser(1, 64, 10))},

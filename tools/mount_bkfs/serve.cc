@@ -128,6 +128,9 @@ Status OpenStaging(const Config& config, Stack& stack) {
   if (config.mount.commit_idle_seconds) {
     options.commit_idle_ns = *config.mount.commit_idle_seconds * 1'000'000'000;
   }
+  if (config.mount.lease_seconds) {
+    options.lease_ttl_ns = *config.mount.lease_seconds * 1'000'000'000;
+  }
   options.fsync_to_store = config.mount.fsync_to_store.value_or(false);
   options.host = HostName();
   options.user = UserName();
