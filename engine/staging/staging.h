@@ -157,6 +157,8 @@ class Staging {
   virtual Result<SnapshotId> Commit(std::string_view series) = 0;
   // Commits every changed series and stores everything; at unmount.
   virtual Status CommitAll() = 0;
+  // Heeds the maintenance log now; it is done by itself every ten minutes.
+  virtual Status RenewLease() = 0;
   // "open" (has unsettled bytes), "spooled", "stored" (contents in the store), "snapshot" (in the
   // last snapshot too).
   virtual Result<std::string> State(NodeId node) = 0;

@@ -74,6 +74,7 @@ class StagingImpl final : public Staging {
 
   Result<SnapshotId> Commit(std::string_view series) override;
   Status CommitAll() override;
+  Status RenewLease() override { return lease_->Renew(); }
   Result<std::string> State(NodeId node) override;
   Result<std::string> StatusText() override;
   uint64_t PendingBytes() override;
