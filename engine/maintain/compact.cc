@@ -175,7 +175,7 @@ Status CompactRun::PutIndex(std::vector<IndexedPack>& packs) {
     ++report_.packs_written;
     report_.bytes_written += pack.size;
   }
-  Status put = maintainer_.PutSegments(packs);
+  Status put = repo_.PutSegments(packs, repo_.maintenance().Current()->last);
   packs.clear();
   return put;
 }
@@ -190,7 +190,7 @@ Status CompactRun::MergeSegments() {
   }
   // As many as RewriteSegments would make, and half as many again, are left alone.
   if (segments.size() > kFewSegments &&
-      segments.size() > packs / Maintainer::kSegmentPacks * 3 / 2) {
+      segments.size() > packs / Repository::kSegmentPacks * 3 / 2) {
     BKFS_TRY(maintainer_.RewriteSegments(segments, {}));
   }
   BKFS_ASSIGN(segments, repo_.index().Segments());

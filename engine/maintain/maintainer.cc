@@ -8,8 +8,7 @@
 namespace bkfs {
 
 namespace {
-constexpr uint64_t kSegmentBytes = 32ULL << 20;  // of footers, as writers make them
-constexpr int kLooks = 3;                        // snapshots may be forgotten while they are read
+constexpr int kLooks = 3;  // snapshots may be forgotten while they are read
 }  // namespace
 
 Result<std::unique_ptr<Maintainer>> Maintainer::Begin(Repository& repo, Options options,
@@ -71,7 +70,8 @@ Status Maintainer::ReadStore(RepositoryView& view) {
   }));
   // Left by writers that were killed, or just on their way: they are to be known too.
   if (unknown > 0) BKFS_TRY(repo_.RebuildIndex());
-  return {};
+  // Everybody must know a pack before a copy in it may be the one that counts.
+  return options_.dry_run ? OkStatus() : repo_.SettleUnlistedPacks();
 }
 
 // A record that cannot be verified because it, or its writer's badge, is damaged may be mended yet:
@@ -175,46 +175,16 @@ Result<bool> Maintainer::Decide(const RepositoryView& view, std::vector<PackId> 
   return first;
 }
 
-Status Maintainer::PutSegment(const std::vector<IndexedPack>& packs,
-                              const std::vector<IndexId>& replaces) {
-  IndexSegment segment;
-  segment.packs = packs;
-  segment.replaces = replaces;
-  segment.as_of = repo_.maintenance().Current()->last;
-  const Bytes object = EncodeIndexSegment(segment, repo_.header().cipher,
-                                          repo_.key().index_key.view(), repo_.header().repo);
-  IndexId id;
-  id.bytes = HashBytes(object);
-  Status put = repo_.store().PutOne(IndexName(id), object);
-  if (!put.Is(Code::kExists)) BKFS_TRY(put);
-  std::vector<PackId> ids;
-  for (const auto& pack : packs) ids.push_back(pack.id);
-  return repo_.index().MarkSegment(id, ids);
-}
-
-Status Maintainer::PutSegments(const std::vector<IndexedPack>& packs) {
-  std::vector<IndexedPack> some;
-  uint64_t bytes = 0;
-  for (size_t i = 0; i < packs.size(); ++i) {
-    some.push_back(packs[i]);
-    bytes += packs[i].footer.body.size();
-    const bool last = i + 1 == packs.size();
-    if (!last && bytes < kSegmentBytes && some.size() < kSegmentPacks) continue;
-    BKFS_TRY(PutSegment(some, {}));
-    some.clear();
-    bytes = 0;
-  }
-  return {};
-}
-
 Status Maintainer::RewriteSegments(const std::vector<IndexId>& segments,
                                    const std::unordered_set<PackId, IdHash>& without) {
+  // As of before anything is read: what is doomed later is then left out by whoever loads it.
+  const auto log = repo_.maintenance().Current();
   std::vector<IndexedPack> packs;
   std::unordered_set<PackId, IdHash> listed;
   std::vector<IndexId> replaced;
   uint64_t bytes = 0;
   auto put = [&]() -> Status {
-    if (!packs.empty()) BKFS_TRY(PutSegment(packs, replaced));
+    if (!packs.empty()) BKFS_TRY(repo_.PutSegments(packs, log->last, replaced));
     packs.clear();
     // Only now: until here the old ones say the same.
     for (const auto& old : replaced) {
@@ -234,16 +204,18 @@ Status Maintainer::RewriteSegments(const std::vector<IndexId>& segments,
     if (!object.ok()) return object.status();
     auto segment = DecodeIndexSegment(*object, repo_.key().index_key.view(), repo_.header().repo);
     if (!segment.ok()) continue;  // damaged: check --repair knows what to do
+    BKFS_TRY(repo_.DropDeleted(*log, segment->as_of, segment->packs));
     uint64_t more = 0;
     for (const auto& pack : segment->packs) more += pack.footer.body.size();
-    if (bytes + more > 2 * kSegmentBytes) BKFS_TRY(put());
+    if (bytes + more > 2 * Repository::kSegmentFooters) BKFS_TRY(put());
     replaced.push_back(id);
     for (auto& pack : segment->packs) {
       if (without.contains(pack.id) || !listed.insert(pack.id).second) continue;
       bytes += pack.footer.body.size();
       packs.push_back(std::move(pack));
     }
-    if (bytes >= kSegmentBytes || packs.size() >= kSegmentPacks) BKFS_TRY(put());
+    if (bytes >= Repository::kSegmentFooters || packs.size() >= Repository::kSegmentPacks)
+      BKFS_TRY(put());
   }
   return put();
 }

@@ -49,9 +49,6 @@ class Maintainer {
                       std::vector<PackId> doomed);
   // M5: deletes what the log dooms. Bytes freed and packs deleted are added to the totals.
   Status Sweep();
-  // Puts packs into the index, of the store and of this machine.
-  Status PutSegments(const std::vector<IndexedPack>& packs);
-  static constexpr size_t kSegmentPacks = 512;  // in one segment, at most
   // Replaces these index segments by as few as hold their packs, less those in `without`.
   Status RewriteSegments(const std::vector<IndexId>& segments,
                          const std::unordered_set<PackId, IdHash>& without);
@@ -71,7 +68,6 @@ class Maintainer {
   Status CheckRefused(const SnapshotList& list);
   Status MarkSnapshots(RepositoryView& view);
   uint64_t LowestInForce(const RepositoryView& view, const std::vector<PackId>& doomed);
-  Status PutSegment(const std::vector<IndexedPack>& packs, const std::vector<IndexId>& replaces);
 
   Repository& repo_;
   const Options options_;

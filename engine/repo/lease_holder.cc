@@ -141,10 +141,14 @@ Status LeaseHolder::PutState(LeaseState state) {
 }
 
 Status LeaseHolder::RenewLocked() {
+  if (!heed_) return {Code::kUnavailable, "this lease has not been started yet"};
   // The log, then the index: what was dropped from the log is gone from the index too.
   BKFS_TRY(repo_.maintenance().Refresh());
   auto condemned = repo_.maintenance().Current();
   if (state_.number == 0 || condemned->last != state_.moved_past) BKFS_TRY(repo_.RefreshIndex());
+  if (state_.number == 0 && options_.kind != LeaseKind::kReader) {
+    BKFS_TRY(repo_.SettleUnlistedPacks());
+  }
   BKFS_ASSIGN(LeasePins pins, heed_(condemned));
   LeaseState next;
   next.moved_past = condemned->last;

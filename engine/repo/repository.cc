@@ -196,13 +196,77 @@ Status Repository::ForgetSegments(const std::vector<IndexId>& gone,
   return {};
 }
 
-Status Repository::DropDeleted(uint64_t as_of, std::vector<IndexedPack>& packs) {
+Status Repository::SettleUnlistedPacks() {
+  std::unordered_map<PackId, uint64_t, IdHash> unlisted;
+  BKFS_TRY(index_->ForEachPack([&](uint32_t, const CachedPack& pack) {
+    unlisted[pack.id] = pack.size;
+    return Status();
+  }));
+  BKFS_ASSIGN(auto segments, index_->Segments());
+  for (const auto& id : segments) {
+    BKFS_ASSIGN(auto packs, index_->SegmentPacks(id));
+    for (const auto& pack : packs) unlisted.erase(pack);
+  }
   const auto log = maintenance_->Current();
-  std::erase_if(packs, [&](const IndexedPack& pack) {
-    auto doomed = log->doomed.find(pack.id);
-    return doomed != log->doomed.end() && doomed->second > as_of;
-  });
-  if (as_of + 1 >= log->base) return {};
+  std::vector<IndexedPack> found;
+  for (const auto& [id, size] : unlisted) {
+    auto footer = FetchFooter(id, size);
+    if (footer.code() == Code::kNotFound || log->doomed.contains(id)) {
+      BKFS_TRY(index_->RemovePack(id));
+    } else if (footer.ok()) {
+      found.push_back({id, size, *std::move(footer)});
+    } else if (!footer.status().Is(Code::kCorrupt)) {
+      return footer.status();
+    }
+  }
+  return found.empty() ? OkStatus() : PutSegments(found, log->last);
+}
+
+Status Repository::PutSegment(const std::vector<IndexedPack>& packs, uint64_t as_of,
+                              const std::vector<IndexId>& replaces) {
+  IndexSegment segment;
+  segment.packs = packs;
+  segment.replaces = replaces;
+  segment.as_of = as_of;
+  const Bytes object =
+      EncodeIndexSegment(segment, header_.cipher, key_.index_key.view(), header_.repo);
+  IndexId id;
+  id.bytes = HashBytes(object);
+  BKFS_TRY(store_->PutOne(IndexName(id), object));
+  std::vector<PackId> ids;
+  for (const auto& pack : packs) ids.push_back(pack.id);
+  return index_->MarkSegment(id, ids);
+}
+
+Status Repository::PutSegments(const std::vector<IndexedPack>& packs, uint64_t as_of,
+                               const std::vector<IndexId>& replaces) {
+  std::vector<IndexedPack> some;
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < packs.size(); ++i) {
+    some.push_back(packs[i]);
+    bytes += packs[i].footer.body.size();
+    const bool last = i + 1 == packs.size();
+    if (!last && bytes < kSegmentFooters && some.size() < kSegmentPacks) continue;
+    BKFS_TRY(PutSegment(some, as_of, replaces));
+    some.clear();
+    bytes = 0;
+  }
+  return {};
+}
+
+Status Repository::DropDeleted(const CondemnedPacks& log, uint64_t as_of,
+                               std::vector<IndexedPack>& packs) {
+  MutexLock one_at_a_time(refresh_mutex_);
+  present_.reset();
+  Status status = DropDeletedWith(log, as_of, packs);
+  present_.reset();
+  return status;
+}
+
+Status Repository::DropDeletedWith(const CondemnedPacks& log, uint64_t as_of,
+                                   std::vector<IndexedPack>& packs) {
+  std::erase_if(packs, [&](const IndexedPack& pack) { return log.doomed.contains(pack.id); });
+  if (as_of + 1 >= log.base) return {};
   if (!present_) {
     std::set<PackId> present;
     BKFS_TRY(store_->List("packs/", [&](const std::string& name, uint64_t) {
@@ -245,7 +309,7 @@ Status Repository::LoadSegment(const IndexId& id) {
   }
   BKFS_ASSIGN(IndexSegment segment,
               DecodeIndexSegment(object, key_.index_key.view(), header_.repo));
-  BKFS_TRY(DropDeleted(segment.as_of, segment.packs));
+  BKFS_TRY(DropDeletedWith(*maintenance_->Current(), segment.as_of, segment.packs));
   std::vector<IndexCache::NewPack> packs;
   std::vector<PackId> ids;
   for (const auto& indexed : segment.packs) {

@@ -5,6 +5,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <unordered_map>
 
 #include "engine/base/clock.h"
 #include "engine/base/log.h"
@@ -68,6 +69,20 @@ class Repository {
   // Loads new index segments and forgets vanished ones, and packs that the maintenance log dooms.
   // Cheap when nothing changed.
   Status RefreshIndex();
+  // Packs that no segment lists, but this machine's index knows because it stored them, or found
+  // them, before it was killed: forgets those that are not in the store any more, and puts a
+  // segment for the others, so that everybody finds what relies on them. To be called under a lease
+  // of a key that may put segments, after RefreshIndex, before anything relies on the index.
+  Status SettleUnlistedPacks();
+  // Puts packs into the index, of the store and of this machine; `replaces` as the segments say.
+  // `as_of`: the log that had been read before the packs were.
+  Status PutSegments(const std::vector<IndexedPack>& packs, uint64_t as_of,
+                     const std::vector<IndexId>& replaces = {});
+  static constexpr size_t kSegmentPacks = 512;              // in one segment, at most
+  static constexpr uint64_t kSegmentFooters = 32ULL << 20;  // bytes of footers, about
+  // Leaves out of a segment's packs those that have been deleted, or will be (doc/format.md
+  // section 7). `log` is what is known of the maintenance log, `as_of` the segment's.
+  Status DropDeleted(const CondemnedPacks& log, uint64_t as_of, std::vector<IndexedPack>& packs);
   // Loads footers of packs that no segment covers: for a store whose index was lost.
   Status RebuildIndex();
 
@@ -97,8 +112,10 @@ class Repository {
   // Forgets segments that are gone from the store, and packs that went with them.
   Status ForgetSegments(const std::vector<IndexId>& gone, const std::set<IndexId>& present)
       BKFS_REQUIRES(refresh_mutex_);
-  // The packs of a segment that may be believed in (doc/format.md section 7).
-  Status DropDeleted(uint64_t as_of, std::vector<IndexedPack>& packs) BKFS_REQUIRES(refresh_mutex_);
+  Status PutSegment(const std::vector<IndexedPack>& packs, uint64_t as_of,
+                    const std::vector<IndexId>& replaces);
+  Status DropDeletedWith(const CondemnedPacks& log, uint64_t as_of, std::vector<IndexedPack>& packs)
+      BKFS_REQUIRES(refresh_mutex_);
 
   std::unique_ptr<Backend> store_;
   KeyMaterial key_;

@@ -97,7 +97,7 @@ Result<SnapshotId> StagingImpl::Commit(std::string_view series_name) {
 // anywhere before the record is put, the next start finds the series changed and commits again.
 Result<SnapshotId> StagingImpl::CommitSeries(const std::string& name) {
   BKFS_ASSIGN(bool ended, lease_->HasEnded());
-  if (ended) BKFS_TRY(BeginLeaseAnew());
+  if (ended || lease_doubtful_) BKFS_TRY(BeginLeaseAnew());
   auto id = TryCommitSeries(name);
   if (!id.ok()) return id;
   BKFS_ASSIGN(ended, lease_->HasEnded());

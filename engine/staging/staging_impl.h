@@ -210,6 +210,8 @@ class StagingImpl final : public Staging {
   LeaseState held_;  // pins of the lease that was resumed; set before any thread is
 
   Mutex commit_mutex_;
+  // A lease was begun anew, and what the trees refer to has not been looked at to the end.
+  bool lease_doubtful_ BKFS_GUARDED_BY(commit_mutex_) = false;
   WriterStats counted_ BKFS_GUARDED_BY(commit_mutex_);  // as of the last snapshot
   Mutex tree_mutex_;
   std::map<std::string, Series, std::less<>> series_ BKFS_GUARDED_BY(tree_mutex_);

@@ -49,6 +49,7 @@ Result<bool> StagingImpl::TakeLease() {
   // The log, then the index: doc/maintenance.md, W1.
   BKFS_TRY(repo_.maintenance().Refresh());
   BKFS_TRY(repo_.RefreshIndex());
+  BKFS_TRY(repo_.SettleUnlistedPacks());
   auto condemned = repo_.maintenance().Current();
   std::unordered_set<PackId, IdHash> held;
   if (resumed) {
@@ -190,11 +191,13 @@ Status StagingImpl::BeginLeaseAnew() {
   repo_.log().Warning(
       "maintenance had given up waiting for this mount; looking whether everything is there");
   const LeaseId before = lease_->id();
+  lease_doubtful_ = true;  // until everything below has been done
   BKFS_TRY(lease_->BeginAnew());
   BKFS_TRY(SaveLease());
   held_ = LeaseState();
   BKFS_TRY(repo_.maintenance().Refresh());
   BKFS_TRY(repo_.RefreshIndex());
+  BKFS_TRY(repo_.SettleUnlistedPacks());
   writer_->Heed(repo_.maintenance().Current());
   {
     MutexLock lock(tree_mutex_);
@@ -210,8 +213,12 @@ Status StagingImpl::BeginLeaseAnew() {
     BKFS_TRY(DropUnstored(kDeletedMeanwhile));
   }
   BKFS_TRY(StartLease());
-  MutexLock lock(tree_mutex_);
-  return ConfirmBases();
+  {
+    MutexLock lock(tree_mutex_);
+    BKFS_TRY(ConfirmBases());
+  }
+  lease_doubtful_ = false;
+  return {};
 }
 
 }  // namespace bkfs

@@ -83,8 +83,9 @@ class World;
 // Calls the world before each operation, so that others act in between.
 class MeddledBackend final : public Backend {
  public:
-  MeddledBackend(Backend& inner, std::function<void()> meddle)
-      : inner_(inner), meddle_(std::move(meddle)) {}
+  using Note = std::function<void(const std::string& what, const std::string& name)>;
+  MeddledBackend(Backend& inner, std::function<void()> meddle, Note note)
+      : inner_(inner), meddle_(std::move(meddle)), note_(std::move(note)) {}
   Result<Bytes> Get(const std::string& name) override {
     meddle_();
     return inner_.Get(name);
@@ -95,7 +96,9 @@ class MeddledBackend final : public Backend {
   }
   Status Put(const std::string& name, std::span<const ByteView> parts) override {
     meddle_();
-    return inner_.Put(name, parts);
+    Status put = inner_.Put(name, parts);
+    note_(put.ok() ? "put" : "not put", name);
+    return put;
   }
   Result<uint64_t> Size(const std::string& name) override {
     meddle_();
@@ -115,7 +118,9 @@ class MeddledBackend final : public Backend {
   }
   Status Remove(const std::string& name) override {
     meddle_();
-    return inner_.Remove(name);
+    Status removed = inner_.Remove(name);
+    note_(removed.ok() ? "removed" : "not removed", name);
+    return removed;
   }
   Result<StoreSpace> Space() override { return inner_.Space(); }
   std::string Describe() const override { return inner_.Describe(); }
@@ -123,6 +128,7 @@ class MeddledBackend final : public Backend {
  private:
   Backend& inner_;
   const std::function<void()> meddle_;
+  const Note note_;
 };
 
 class Actor {
@@ -165,7 +171,7 @@ class World {
   void Add(std::unique_ptr<Actor> actor) { actors_.push_back(std::move(actor)); }
   // Before an operation of one actor, another may do something.
   void Meddle() {
-    if (Random(150) != 0) return;
+    if (!meddling_ || Random(150) != 0) return;
     constexpr int kDeepest = 2;
     if (++depth_ <= kDeepest) {
       Actor& other = *actors_[Random(actors_.size())];
@@ -184,11 +190,62 @@ class World {
       if (Random(60) == 0) clock_.Jump(8 * 24 * 3600 * kSecond);
       CheckAll();
     }
+    for (auto& actor : actors_) {
+      std::scoped_lock acts(actor->mutex);
+      actor->Finish();
+    }
+    // Who was made to act again meanwhile has no more to say.
+    meddling_ = false;
     for (auto& actor : actors_) actor->Finish();
     CheckAll();
   }
   void CheckAll();
   void CheckNoGarbage();
+  // What was done to the store, for the message of a failure.
+  void Note(const std::string& who, const std::string& what, const std::string& name) {
+    std::string line = who + " " + what + " " + name;
+    if (what == "put" && name.starts_with("condemned/")) {
+      auto entry = DecodeLogEntry(Got(name));
+      if (entry.ok()) {
+        line += " base " + std::to_string(entry->base) + " condemns";
+        for (const auto& id : entry->condemned) line += " " + id.short_hex();
+        line += " dooms";
+        for (const auto& id : entry->doomed) line += " " + id.short_hex();
+      }
+    }
+    if (what == "put" && name.starts_with("leases/") && name.find('.') != name.npos) {
+      for (KeyMaterial* key : keys_) {
+        auto state = DecodeLeaseState(Got(name), test_.master().repo,
+                                      test_.master().index_key.view(), key->signing.public_key());
+        if (!state.ok()) continue;
+        line += " moved past " + std::to_string(state->moved_past) + " pins";
+        for (const auto& id : state->packs) line += " " + id.short_hex();
+        line += " roots";
+        for (const auto& id : state->roots) line += " " + id.short_hex();
+      }
+    }
+    if (what == "put" && name.starts_with("index/")) {
+      auto segment =
+          DecodeIndexSegment(Got(name), test_.master().index_key.view(), test_.master().repo);
+      if (segment.ok()) {
+        line += " as of " + std::to_string(segment->as_of) + " lists";
+        for (const auto& pack : segment->packs) line += " " + pack.id.short_hex();
+      }
+    }
+    std::scoped_lock lock(trace_mutex_);
+    trace_.push_back(std::move(line));
+  }
+  std::string Trace() {
+    std::scoped_lock lock(trace_mutex_);
+    std::string out;
+    for (const auto& line : trace_) out += line + "\n";
+    return out;
+  }
+  Bytes Got(const std::string& name) {
+    auto object = store_.Get(name);
+    return object.ok() ? *object : Bytes();
+  }
+  std::vector<KeyMaterial*> keys_;
 
   JumpingClock clock_;
   std::mt19937_64 random_;
@@ -201,13 +258,19 @@ class World {
  private:
   std::vector<std::unique_ptr<Actor>> actors_;
   std::atomic<int> depth_ = 0;
+  std::mutex trace_mutex_;
+  std::vector<std::string> trace_;
+  std::atomic<bool> meddling_ = true;
 };
 
 uint64_t Actor::Random(uint64_t below) { return world_.Random(below); }
 
 Result<std::unique_ptr<Repository>> Actor::Open(KeyMaterial key) {
-  fault_ = std::make_unique<FaultBackend>(
-      std::make_unique<MeddledBackend>(world_.store_, [this] { world_.Meddle(); }));
+  fault_ = std::make_unique<FaultBackend>(std::make_unique<MeddledBackend>(
+      world_.store_, [this] { world_.Meddle(); },
+      [this](const std::string& what, const std::string& name) {
+        world_.Note(name_, what, name);
+      }));
   Repository::Options options;
   options.cache_directory = world_.test_.folder() + "/" + name_;
   options.index_memory = 4 << 20;
@@ -257,7 +320,8 @@ void World::CheckAll() {
   for (const auto& snapshot : list->snapshots) {
     listed.insert(snapshot->id);
     ASSERT_TRUE(IsOk(ReadSnapshot(**repo, *snapshot, expected_.Of(snapshot->id))))
-        << snapshot->id.hex() << " by " << snapshot->body.host;
+        << snapshot->id.hex() << " by " << snapshot->body.host << " under lease "
+        << snapshot->body.lease.hex();
   }
   for (const auto& problem : list->problems) {
     // Records that came too late may be there; others have no business to.
@@ -570,18 +634,31 @@ TEST_P(ScheduleTest, NothingIsLostAndNoGarbageStays) {
   const auto seed = static_cast<uint64_t>(GetParam());
   World world(seed);
   auto& test = world.test_;
-  world.Add(std::make_unique<MountActor>(world, "mount-rw", test.Derive(KeyType::kReadWrite)));
-  world.Add(std::make_unique<MountActor>(world, "mount-wo", test.Derive(KeyType::kWriteOnly)));
-  world.Add(std::make_unique<BackupActor>(world, "backup-rw", test.Derive(KeyType::kReadWrite)));
-  world.Add(std::make_unique<BackupActor>(world, "backup-wo", test.Derive(KeyType::kWriteOnly)));
-  world.Add(std::make_unique<MaintainActor>(world, "maintain", test.Derive(KeyType::kMaintain)));
+  KeyMaterial rw = test.Derive(KeyType::kReadWrite);
+  KeyMaterial wo = test.Derive(KeyType::kWriteOnly);
+  KeyMaterial rw2 = test.Derive(KeyType::kReadWrite);
+  KeyMaterial wo2 = test.Derive(KeyType::kWriteOnly);
+  KeyMaterial maintain = test.Derive(KeyType::kMaintain);
+  world.keys_ = {&rw, &wo, &rw2, &wo2, &maintain};
+  world.Add(std::make_unique<MountActor>(world, "mount-rw", TestRepository::Reload(rw)));
+  world.Add(std::make_unique<MountActor>(world, "mount-wo", TestRepository::Reload(wo)));
+  world.Add(std::make_unique<BackupActor>(world, "backup-rw", TestRepository::Reload(rw2)));
+  world.Add(std::make_unique<BackupActor>(world, "backup-wo", TestRepository::Reload(wo2)));
+  world.Add(std::make_unique<MaintainActor>(world, "maintain", TestRepository::Reload(maintain)));
   world.Add(std::make_unique<MaintainActor>(world, "master", test.CloneMaster()));
   world.Add(std::make_unique<ReaderActor>(world, "reader", test.Derive(KeyType::kReadOnly)));
   world.Run(50);
   if (!HasFailure()) world.CheckNoGarbage();
+  if (HasFailure()) std::cerr << world.Trace();
 }
 
-INSTANTIATE_TEST_SUITE_P(Seeds, ScheduleTest, ::testing::Range(1, 13));
+// More on request: BKFS_SCHEDULES=200.
+int ScheduleCount() {
+  const char* wanted = std::getenv("BKFS_SCHEDULES");
+  return 1 + (wanted ? std::max(1, std::atoi(wanted)) : 12);
+}
+
+INSTANTIATE_TEST_SUITE_P(Seeds, ScheduleTest, ::testing::Range(1, ScheduleCount()));
 
 }  // namespace
 }  // namespace bkfs
