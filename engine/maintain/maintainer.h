@@ -53,6 +53,8 @@ class Maintainer {
   // Replaces these index segments by as few as hold their packs, less those in `without`.
   Status RewriteSegments(const std::vector<IndexId>& segments,
                          const std::unordered_set<PackId, IdHash>& without);
+  // Puts one index segment for packs that are in the store.
+  Status PutSegment(const std::vector<IndexedPack>& packs, const std::vector<IndexId>& replaces);
 
   Repository& repo() { return repo_; }
   uint64_t deleted_packs() const { return deleted_packs_; }
@@ -69,7 +71,6 @@ class Maintainer {
   Status CheckRefused(const SnapshotList& list);
   Status MarkSnapshots(RepositoryView& view);
   uint64_t LowestInForce(const RepositoryView& view, const std::vector<PackId>& doomed);
-  Status PutSegment(const std::vector<IndexedPack>& packs, const std::vector<IndexId>& replaces);
 
   Repository& repo_;
   const Options options_;
