@@ -78,7 +78,7 @@ Status CheckRun::TakeLease() {
 }
 
 // Snapshots are listed before the index and the packs: what a snapshot needs is put before it.
-Status CheckRun::Look(bool first) {
+Status CheckRun::Look() {
   report_ = CheckReport();
   findings_ = CheckFindings();
   named_.clear();
@@ -98,16 +98,22 @@ Status CheckRun::Look(bool first) {
   BKFS_TRY(CheckSmallObjects());
   BKFS_TRY(CheckSegments());
   if (Reaches(CheckLevel::kReferences) && repo_.has_index()) BKFS_TRY(CheckFooters());
-  if (options_.read.reads()) {
-    if (first) BKFS_TRY(ReadPacks());
-    for (const auto& [id, why] : read_damage_) {
-      if (packs_.contains(id)) BadPack(id, why);
-      if (packs_.contains(id)) findings_.damaged.insert(id);
-    }
+  if (options_.read.reads() && !has_read_) BKFS_TRY(ReadPacks());
+  has_read_ = true;
+  for (const auto& [id, why] : read_damage_) {
+    if (!packs_.contains(id)) continue;
+    BadPack(id, why);
+    findings_.damaged.insert(id);
   }
   if (!Reaches(CheckLevel::kReferences)) return {};
   if (repo_.has_index()) BKFS_TRY(ExamineDamaged());
   return FindLost();
+}
+
+void CheckRun::Inherit(const CheckRun& before) {
+  read_damage_ = before.read_damage_;
+  read_report_ = before.read_report_;
+  has_read_ = true;
 }
 
 // Whether something went, or the index was rewritten, while this look went on.
@@ -135,14 +141,17 @@ Result<bool> CheckRun::HasChanged() {
 Result<CheckReport> CheckRun::Run() {
   BKFS_TRY(TakeLease());
   for (int look = 0; look < kLooks; ++look) {
-    BKFS_TRY(Look(look == 0));
+    BKFS_TRY(Look());
     if (!report_.damaged() && lost_ == 0) break;
     BKFS_ASSIGN(bool changed, HasChanged());
     if (!changed) break;
     if (repo_.has_index()) BKFS_TRY(repo_.RefreshIndex());
   }
   if (lost_ > 0) BKFS_TRY(NameFiles());
-  if (!options_.read.reads()) CountVerified();
+  if (!options_.read.reads()) {
+    read_report_ = CheckReport();
+    CountVerified();
+  }
   report_.read_bytes = read_report_.read_bytes;
   report_.verified_packs = read_report_.verified_packs;
   report_.never_verified = read_report_.never_verified;

@@ -32,14 +32,7 @@ Status CheckRun::ReadPack(const PackId& id, bool& sound) {
   if (problem.ok() && repo_.has_index()) {
     // The bytes are the writer's; whether the writer sealed what it said is another question.
     PackFooter footer;
-    auto length = DecodePackTrailer(ByteView(*object).last(kPackTrailer));
-    problem = length.status();
-    if (problem.ok() && *length <= object->size() - kPackHeader) {
-      auto end = DecodePackEnd(ByteView(*object).last(*length), repo_.key().index_key.view(),
-                               repo_.header().repo);
-      problem = end.status();
-      if (problem.ok()) problem = repo_.AcceptFooter(id, object->size(), *end, footer);
-    }
+    problem = OpenFooter(id, *object, footer);
     if (problem.ok()) {
       BKFS_ASSIGN(FrameVerdict verdict, examiner_.Examine(id, footer, *object));
       problem = verdict.why;
@@ -52,6 +45,16 @@ Status CheckRun::ReadPack(const PackId& id, bool& sound) {
   if (!IsDamage(problem)) return problem;
   read_damage_[id] = problem;
   return {};
+}
+
+Status CheckRun::OpenFooter(const PackId& id, ByteView object, PackFooter& footer) {
+  const Status cut(Code::kCorrupt, "it is cut short");
+  if (object.size() < kPackHeader + kPackTrailer) return cut;
+  BKFS_ASSIGN(uint32_t length, DecodePackTrailer(object.last(kPackTrailer)));
+  if (length > object.size() - kPackHeader) return cut;
+  BKFS_ASSIGN(SignedFooter own, DecodePackEnd(object.last(length), repo_.key().index_key.view(),
+                                              repo_.header().repo));
+  return repo_.AcceptFooter(id, object.size(), own, footer);
 }
 
 Status CheckRun::ReadPacks() {
@@ -96,7 +99,7 @@ Status CheckRun::ReadPacks() {
 
 void CheckRun::CountVerified(const VerifiedPacks& verified) {
   for (const auto& [id, pack] : packs_) {
-    if (log_->doomed.contains(id)) continue;
+    if (log_->Contains(id)) continue;
     const int64_t when = verified.When(id);
     if (when == 0) {
       ++read_report_.never_verified;

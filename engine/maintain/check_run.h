@@ -23,7 +23,7 @@ struct CheckFindings {
   std::set<PackId> contradicted;  // the index says something else than their sound footers
   std::set<PackId> damaged;       // packs whose bytes are not those they had
   std::set<BlobId> lost_contents;
-  std::vector<RefusedObject> refused_log;  // entries and removals that do not count
+  std::vector<RefusedObject> refused;  // leases, log entries and removals that do not count
 };
 
 // One run of check: see CheckRepository. The parts are in check_*.cc. Not thread-safe.
@@ -32,9 +32,10 @@ class CheckRun {
   CheckRun(Repository& repo, const CheckOptions& options, const CheckProgress& progress);
   Result<CheckReport> Run();
 
-  // For a repair: after Run, what was found; before, what another run knows of packs' bytes.
+  // For a repair: what was found, after Run. The others before it.
   const CheckFindings& findings() const { return findings_; }
-  const ReadableBlobs& readable() const { return readable_; }
+  // What reading packs has shown before, so that they need not be read again.
+  void Inherit(const CheckRun& before);
   void CollectLostContents() { collect_lost_ = true; }
   void TakeNoLease() { take_lease_ = false; }
 
@@ -44,7 +45,7 @@ class CheckRun {
 
   // check.cc
   Status TakeLease();
-  Status Look(bool first);
+  Status Look();
   Result<bool> HasChanged();
   void Bad(const std::string& object, const Status& why);
   void BadPack(const PackId& id, const Status& why);
@@ -76,6 +77,7 @@ class CheckRun {
   // check_data.cc
   Status ReadPacks();
   Status ReadPack(const PackId& id, bool& sound);
+  Status OpenFooter(const PackId& id, ByteView object, PackFooter& footer);
   void CountVerified(const VerifiedPacks& verified);
   void CountVerified();
 
@@ -125,6 +127,7 @@ class CheckRun {
   // What reading packs has shown; kept from look to look.
   std::unordered_map<PackId, Status, IdHash> read_damage_;
   ReadableBlobs readable_;
+  bool has_read_ = false;
   CheckReport read_report_;  // its counts of reading alone
 };
 

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/maintain/check.h"
+#include "engine/maintain/repair.h"
 #include "tools/bkfs/cli.h"
 #include "tools/bkfs/output.h"
 #include "tools/bkfs/progress.h"
@@ -43,7 +44,8 @@ class FilePrinter {
   bool begun_ = false;
 };
 
-json ReportJson(const CheckReport& report) {
+json ReportJson(const RepairReport& result) {
+  const CheckReport& report = result.check;
   json out{{"damaged", report.damaged()},
            {"affected_files", report.affected_files},
            {"packs", report.packs},
@@ -57,7 +59,9 @@ json ReportJson(const CheckReport& report) {
            {"never_verified", report.never_verified},
            {"oldest_verification", nullptr},
            {"read_all", report.read_all},
-           {"notes", report.notes}};
+           {"notes", report.notes},
+           {"repaired", result.repaired},
+           {"left_alone", result.left}};
   if (report.oldest_verified_ns) {
     out["oldest_verification"] = FormatRfc3339(*report.oldest_verified_ns);
   }
@@ -127,8 +131,13 @@ Result<CheckOptions> OptionsOf(const Context& context) {
   if (options.read.restart && !options.read.reads()) {
     return Status(Code::kInvalid, "--restart goes with --read-data or --max-duration");
   }
+  const bool repair = args.Has("repair");
+  if (args.Has("source") && !repair) return Status(Code::kInvalid, "--source goes with --repair");
+  if (repair && options.level != CheckLevel::kReferences) {
+    return Status(Code::kInvalid, "--repair looks at everything: leave out --level");
+  }
   options.host = HostName();
-  options.program = "bkfs check";
+  options.program = repair ? "bkfs check --repair" : "bkfs check";
   options.cancelled = Interrupted;
   return options;
 }
@@ -137,23 +146,31 @@ Result<int> Check(Context& context) {
   BKFS_ASSIGN(CheckOptions options, OptionsOf(context));
   BKFS_ASSIGN(auto repo, context.Open());
   FilePrinter files(context.json);
-  Result<CheckReport> report = [&] {
+  Result<RepairReport> result = [&]() -> Result<RepairReport> {
     ProgressLine line(*context.clock, context.quiet || context.json);
     options.on_file = [&](const AffectedFile& file) {
       line.Clear();
       files.Print(file);
     };
-    return CheckRepository(*repo, options, [&](std::string_view stage, uint64_t done, uint64_t of) {
+    auto progress = [&](std::string_view stage, uint64_t done, uint64_t of) {
       line.Count("checking " + std::string(stage), done, of);
-    });
+    };
+    if (context.args.Has("repair")) {
+      return RepairRepository(*repo, {options, context.args.All("source")}, progress);
+    }
+    RepairReport out;
+    BKFS_ASSIGN(out.check, CheckRepository(*repo, options, progress));
+    return out;
   }();
-  if (!report.ok()) return report.status();
+  if (!result.ok()) return result.status();
   if (context.json) {
-    files.Finish(ReportJson(*report));
+    files.Finish(ReportJson(*result));
   } else {
-    PrintReport(options, *report);
+    for (const auto& what : result->repaired) std::cout << "repaired: " << what << "\n";
+    for (const auto& what : result->left) std::cout << "left alone: " << what << "\n";
+    PrintReport(options, result->check);
   }
-  return int{report->damaged() ? kExitDamaged : kExitDone};
+  return int{result->check.damaged() ? kExitDamaged : kExitDone};
 }
 
 }  // namespace
@@ -168,7 +185,10 @@ std::vector<Command> CheckCommands() {
          "read, decrypt and hash every byte: of all packs, of a share at random, or of part N of "
          "T"},
         {"max-duration", "TIME", "read for so long (30m), what was verified longest ago first"},
-        {"restart", "", "read again what an interrupted run has read"}},
+        {"restart", "", "read again what an interrupted run has read"},
+        {"repair", "", "mend the index, and move what is sound out of damaged packs"},
+        {"source", "DIR",
+         "with --repair: files in which lost contents may be found (may be repeated)"}},
        0,
        0,
        Check},
