@@ -23,7 +23,7 @@ struct CheckFindings {
   std::set<PackId> contradicted;  // the index says something else than their sound footers
   std::set<PackId> damaged;       // packs whose bytes are not those they had
   std::set<BlobId> lost_contents;
-  std::vector<RefusedObject> refused;  // leases, log entries and removals that do not count
+  std::vector<RefusedObject> refused_leases;
 };
 
 // One run of check: see CheckRepository. The parts are in check_*.cc. Not thread-safe.

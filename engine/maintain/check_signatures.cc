@@ -68,7 +68,6 @@ Status CheckRun::CheckSignatures() {
   for (const auto& refused : {repo_.removals().refused(), repo_.maintenance().refused()}) {
     for (const auto& [object, why] : refused) {
       Bad(object, why.WithContext("ignored"));
-      findings_.refused.push_back({object, why});
     }
   }
   if (const uint64_t missing = repo_.maintenance().missing(); missing > 0) {
@@ -100,7 +99,7 @@ Status CheckRun::CheckSignatures() {
       Note(name + ": " + status.message());
     } else if (IsDamage(status)) {
       Bad(name, status);
-      if (lease.ok()) findings_.refused.push_back({name, status});
+      if (lease.ok()) findings_.refused_leases.push_back({name, status});
     } else {
       return status;
     }

@@ -151,7 +151,12 @@ Status RepairRun::MendLog(const CheckFindings& findings) {
     return {};
   }
   BKFS_TRY(CloseGaps());
-  std::vector<RefusedObject> refused = findings.refused;
+  // What closing gaps has put in place of refused entries counts now.
+  std::vector<RefusedObject> refused = findings.refused_leases;
+  BKFS_TRY(repo_.removals().Refresh());
+  for (const auto& more : {repo_.maintenance().refused(), repo_.removals().refused()}) {
+    refused.insert(refused.end(), more.begin(), more.end());
+  }
   std::sort(refused.begin(), refused.end(),
             [](const auto& a, const auto& b) { return a.object < b.object; });
   for (const auto& object : refused) BKFS_TRY(RemoveRubbish(object));
