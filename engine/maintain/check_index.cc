@@ -14,20 +14,29 @@ std::array<uint8_t, 16> ShortHash(ByteView body) {
 }
 }  // namespace
 
-void CheckRun::CheckIndexedPack(const IndexId& segment, uint64_t as_of, const IndexedPack& pack) {
+Status CheckRun::CheckIndexedPack(const IndexId& segment, uint64_t as_of, const IndexedPack& pack) {
   PackFooter footer;
   Status accepted = repo_.AcceptFooter(pack.id, pack.size, pack.footer, footer);
   if (!accepted.ok()) {
     Bad(IndexName(segment), accepted);
-    return;
+    return {};
   }
   auto found = packs_.find(pack.id);
   if (found == packs_.end()) {
     // Nobody believes in what the log has doomed, or in what was there before it.
-    if (log_->Contains(pack.id) || as_of + 1 < log_->base) return;
+    if (log_->Contains(pack.id) || as_of + 1 < log_->base) return {};
+    // Packs may have been listed before it was put, and its segment thereafter.
+    auto size = repo_.store().Size(PackName(pack.id));
+    if (size.ok()) {
+      found = packs_.emplace(pack.id, PackState{.size = *size}).first;
+    } else if (size.code() != Code::kNotFound) {
+      return size.status();
+    }
+  }
+  if (found == packs_.end()) {
     findings_.absent.insert(pack.id);
     BadPack(pack.id, {Code::kCorrupt, "the index lists this pack and it is missing"});
-    return;
+    return {};
   }
   PackState& state = found->second;
   if (state.size != pack.size) {
@@ -43,6 +52,7 @@ void CheckRun::CheckIndexedPack(const IndexId& segment, uint64_t as_of, const In
   }
   state.indexed = true;
   state.footer = hash;
+  return {};
 }
 
 Status CheckRun::CheckSegment(const IndexId& id) {
@@ -55,7 +65,9 @@ Status CheckRun::CheckSegment(const IndexId& id) {
   auto segment = DecodeIndexSegment(object, repo_.key().index_key.view(), repo_.header().repo);
   if (segment.code() == Code::kCorrupt) findings_.damaged_segments.push_back(id);
   if (!segment.ok()) return segment.status();
-  for (const auto& pack : segment->packs) CheckIndexedPack(id, segment->as_of, pack);
+  for (const auto& pack : segment->packs) {
+    BKFS_TRY(CheckIndexedPack(id, segment->as_of, pack));
+  }
   return {};
 }
 

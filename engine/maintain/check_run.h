@@ -69,7 +69,7 @@ class CheckRun {
   // check_index.cc
   Status CheckSegments();
   Status CheckSegment(const IndexId& id);
-  void CheckIndexedPack(const IndexId& segment, uint64_t as_of, const IndexedPack& pack);
+  Status CheckIndexedPack(const IndexId& segment, uint64_t as_of, const IndexedPack& pack);
   Status CheckFooters();
   Status CheckFooter(const PackId& id, PackState& pack);
   Status ExamineDamaged();

@@ -31,7 +31,7 @@ class RepairRun {
   Result<RepairReport> Run();
 
  private:
-  Result<std::unique_ptr<CheckRun>> Examine();
+  std::unique_ptr<CheckRun> NewCheck();
   Status MendLog(const CheckFindings& findings);
   Status CloseGaps();
   Status RemoveRubbish(const RefusedObject& refused);
@@ -356,24 +356,24 @@ Status RepairRun::SearchSources(std::set<BlobId> wanted) {
 }
 
 // A check that only finds out.
-Result<std::unique_ptr<CheckRun>> RepairRun::Examine() {
+std::unique_ptr<CheckRun> RepairRun::NewCheck() {
   CheckOptions quiet = options_.check;
   quiet.on_file = [](const AffectedFile&) {};
   auto run = std::make_unique<CheckRun>(repo_, quiet, progress_);
   run->TakeNoLease();
-  if (!options_.sources.empty()) run->CollectLostContents();
   return run;
 }
 
 Result<RepairReport> RepairRun::Run() {
-  BKFS_ASSIGN(auto before, Examine());
+  auto before = NewCheck();
   BKFS_TRY(before->Run().status());
   BKFS_TRY(MendLog(before->findings()));
   BKFS_TRY(SortOut(before->findings()));
   BKFS_TRY(MendIndex(before->findings()));
   BKFS_TRY(Condemn());
   if (!options_.sources.empty()) {
-    BKFS_ASSIGN(auto between, Examine());
+    auto between = NewCheck();
+    between->CollectLostContents();
     between->Inherit(*before);
     BKFS_TRY(between->Run().status());
     BKFS_TRY(SearchSources(between->findings().lost_contents));

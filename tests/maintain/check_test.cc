@@ -2,6 +2,8 @@
 // Each kind of damage to each class of object: what check says, and that it says nothing else.
 #include "engine/maintain/check.h"
 
+#include <fstream>
+
 #include "tests/maintain/check_fixture.h"
 
 namespace bkfs {
@@ -213,6 +215,36 @@ TEST_F(CheckTest, EachFileInEachSnapshotIsNamed) {
   EXPECT_EQ(Damaged(report), Names{victim});
   EXPECT_EQ(Files(report), Unreadable());
   EXPECT_EQ(report.affected_files, 160U);
+}
+
+// A directory of several blobs, and a file whose extents are in blobs of their own.
+TEST_F(CheckTest, LargeDirectoriesAndFiles) {
+  Reopen();
+  std::filesystem::create_directory(At("big"));
+  for (int i = 0; i < 4000; ++i) std::ofstream(At("big/some longer name " + std::to_string(i)));
+  ASSERT_TRUE(IsOk(Backup()));
+  const auto before = Objects("packs/");
+  Write(At("long"), PseudoRandom(12'000'000, 9));
+  ASSERT_TRUE(IsOk(Backup()));
+  EXPECT_FALSE(Check(true).damaged());
+  const Store sound = Save();
+  for (const auto& name : Objects("packs/")) {
+    const bool is_new = std::find(before.begin(), before.end(), name) == before.end();
+    for (size_t at : {20'000UL, 60'000UL, *store_.Size(name) / 2}) {
+      if (at + 2000 > *store_.Size(name)) continue;
+      Flip(name, at);
+      const FileCounts found = Files(Check(true));
+      FileCounts met = Unreadable();
+      // A reader stops at the first part of a directory that it cannot read; all lost parts are
+      // told.
+      const bool parts = met.erase("/big/") > 0;
+      FileCounts rest = found;
+      EXPECT_EQ(rest.erase("/big/") > 0, parts);
+      EXPECT_EQ(rest, met);
+      EXPECT_FALSE(is_new && parts);
+      PutBack(sound);
+    }
+  }
 }
 
 // A store that stops answering is an error of its own, never a clean bill.

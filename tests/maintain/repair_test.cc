@@ -198,6 +198,31 @@ TEST_F(RepairTest, ForgedLeases) {
   ExpectOnlyLost(Repair(false), {});
 }
 
+// Killed anywhere, a repair has made nothing worse, and the next one finishes.
+TEST_F(RepairTest, KilledAnywhere) {
+  Flip(contents_[1], *store_.Size(contents_[1]) - 60);
+  ASSERT_TRUE(IsOk(store_.Remove(Objects("index/")[0])));
+  ASSERT_TRUE(IsOk(store_.Remove(contents_[0])));
+  const Store damaged = Save();
+  const RepairReport whole = Repair(true);
+  const FileCounts lost = Unreadable();
+  ExpectOnlyLost(whole, lost);
+  PutBack(damaged);
+  for (uint64_t n = 0;; n += 3) {
+    SCOPED_TRACE("after " + std::to_string(n));
+    Reopen(test_.CloneMaster(), "killed-" + std::to_string(++round_));
+    faulty_.StopAfter(n, n % 2 == 1);
+    RepairOptions options;
+    options.check.read.what = ReadSelection::What::kAll;
+    const bool finished = RepairRepository(*repo_, options, {}).ok();
+    faulty_.Heal();
+    EXPECT_EQ(Files(Repair(true).check), lost);
+    EXPECT_EQ(Unreadable(), lost);
+    PutBack(damaged);
+    if (finished || HasFailure()) break;
+  }
+}
+
 // Whatever happens to packs and index: check foretells what a reader meets, and repair makes it no
 // worse, and leaves nothing to say but what is lost.
 TEST_F(RepairTest, AnyDamage) {
