@@ -37,6 +37,15 @@ class RepairRun {
   Status RemoveRubbish(const RefusedObject& refused);
   Result<bool> IsRubbish(const std::string& name, ByteView object);
   Status SortOut(const CheckFindings& findings);
+  // What is known of a damaged pack.
+  struct Rescuable {
+    bool known = false;
+    PackFooter footer;
+    FrameVerdict verdict;
+    Status refused;  // a footer whose signer is not known, or had no right
+  };
+  Status Consider(const PackId& id, uint64_t size, const SignedFooter& signed_footer,
+                  ByteView bytes, Rescuable& best);
   Status SortOutPack(const PackId& id,
                      const std::unordered_map<PackId, IndexedPack, IdHash>& index);
   Status MendIndex(const CheckFindings& findings);
@@ -136,6 +145,12 @@ Status RepairRun::CloseGaps() {
   while (const uint64_t missing = repo_.maintenance().missing()) {
     attempts = missing == before ? attempts + 1 : 0;
     before = missing;
+    auto there = repo_.store().Get(LogEntryName(missing));
+    if (!there.ok() && !IsDamage(there.status())) return there.status();
+    if (there.ok()) {
+      BKFS_ASSIGN(bool rubbish, IsRubbish(LogEntryName(missing), *there));
+      if (!rubbish) return {};  // its signer's badge is lost, and may be mended
+    }
     if (attempts == kRounds) return {Code::kBusy, LogEntryName(missing) + " cannot be put"};
     BKFS_ASSIGN(bool put, repo_.maintenance().Append({}, repo_.key().signing, missing - 1));
     if (put) Done(LogEntryName(missing) + ", which was lost, is replaced by one that says nothing");
@@ -189,6 +204,24 @@ Status RepairRun::Rescue(const PackId& id, const PackFooter& footer, const Frame
   return {};
 }
 
+// Looks at a pack by a footer, if it is one that may be believed, and keeps what shows more of it.
+Status RepairRun::Consider(const PackId& id, uint64_t size, const SignedFooter& signed_footer,
+                           ByteView bytes, Rescuable& best) {
+  PackFooter footer;
+  Status accepted = repo_.AcceptFooter(id, size, signed_footer, footer);
+  if (!accepted.ok()) {
+    if (!IsDamage(accepted)) return accepted;
+    best.refused = accepted;
+    return {};
+  }
+  BKFS_ASSIGN(FrameVerdict verdict, examiner_.Examine(id, footer, bytes));
+  if (best.known && verdict.good_frames() <= best.verdict.good_frames()) return {};
+  best.known = true;
+  best.footer = std::move(footer);
+  best.verdict = std::move(verdict);
+  return {};
+}
+
 // A pack with another's bytes under its name has a footer that opens those; so both are tried.
 Status RepairRun::SortOutPack(const PackId& id,
                               const std::unordered_map<PackId, IndexedPack, IdHash>& index) {
@@ -196,41 +229,40 @@ Status RepairRun::SortOutPack(const PackId& id,
   if (object.code() == Code::kNotFound) return {};
   if (!object.ok() && !IsDamage(object.status())) return object.status();
   const Bytes bytes = object.ok() ? *std::move(object) : Bytes();
-  PackFooter own;
-  auto fetched = OwnFooter(id, own);
-  if (!fetched.ok() && !IsDamage(fetched.status())) return fetched.status();
-  PackFooter best;
-  FrameVerdict verdict;
-  bool known = false;
-  auto consider = [&](const PackFooter& footer) -> Status {
-    BKFS_ASSIGN(FrameVerdict one, examiner_.Examine(id, footer, bytes));
-    if (!known || one.good_frames() > verdict.good_frames()) {
-      best = footer;
-      verdict = std::move(one);
-    }
-    known = true;
-    return {};
-  };
+  Rescuable best;
   if (auto found = index.find(id); found != index.end()) {
-    PackFooter footer;
-    const IndexedPack& listed = found->second;
-    if (repo_.AcceptFooter(id, listed.size, listed.footer, footer).ok()) BKFS_TRY(consider(footer));
+    BKFS_TRY(Consider(id, found->second.size, found->second.footer, bytes, best));
   }
-  if (fetched.ok()) BKFS_TRY(consider(own));
-  if (HashBytes(bytes) == id.bytes && fetched.ok() && verdict.why.ok()) {
+  auto own = repo_.FetchFooter(id, bytes.size());
+  if (own.ok()) {
+    BKFS_TRY(Consider(id, bytes.size(), *own, bytes, best));
+  } else if (!IsDamage(own.status())) {
+    return own.status();
+  }
+  const bool as_written = HashBytes(bytes) == id.bytes;
+  if (as_written && best.known && own.ok() && best.verdict.why.ok()) {
     misread_.insert(id);
     return {};
   }
-  if (known && !examiner_.CanJudge(best.kind)) {
+  // Whose badge is lost may be mended, and then this pack is sound.
+  if (!best.known && (as_written || !best.refused.ok())) {
+    report_.left.push_back(PackName(id) + ": " + best.refused.message());
+    return {};
+  }
+  if (best.known && !examiner_.CanJudge(best.footer.kind)) {
     report_.left.push_back(PackName(id) + ": this " + std::string(KeyTypeName(repo_.key().type)) +
                            " key cannot tell which of its frames are sound");
     return {};
   }
-  if (!known) Done(PackName(id) + ": its list of blobs is lost, and no index has it");
-  return Rescue(id, best, verdict, bytes);
+  if (!best.known) Done(PackName(id) + ": its list of blobs is lost, and no index has it");
+  return Rescue(id, best.footer, best.verdict, bytes);
 }
 
 Status RepairRun::SortOut(const CheckFindings& findings) {
+  if (Status complete = repo_.maintenance().CheckComplete(); !complete.ok()) {
+    report_.left.push_back("damaged packs: " + complete.message());
+    return {};
+  }
   std::set<PackId> suspects = findings.damaged;
   suspects.insert(findings.contradicted.begin(), findings.contradicted.end());
   const auto log = repo_.maintenance().Current();

@@ -198,6 +198,48 @@ TEST_F(RepairTest, ForgedLeases) {
   ExpectOnlyLost(Repair(false), {});
 }
 
+// What was signed by a key whose badge is lost is not given up: the badge may come back.
+TEST_F(RepairTest, ALostBadgeCostsNothingForGood) {
+  const KeyMaterial writer = test_.Derive(KeyType::kReadWrite);
+  const KeyMaterial maintain = test_.Derive(KeyType::kMaintain);
+  Reopen(TestRepository::Reload(writer), "writer");
+  Write(At("theirs"), PseudoRandom(300'000, 77));
+  ASSERT_TRUE(IsOk(Backup()));
+  for (uint64_t number = 1; number <= 2; ++number) {
+    const KeyMaterial& by = number == 1 ? maintain : test_.master();
+    LogEntry entry;
+    entry.signer = by.id();
+    entry.number = number;
+    store_.Replace(LogEntryName(number), EncodeLogEntry(entry, by.repo, by.signing));
+  }
+  ASSERT_FALSE(Check(true).damaged());
+  const Store sound = Save();
+  for (const KeyMaterial* key : {&writer, &maintain}) {
+    for (bool missing : {true, false}) {
+      const std::string badge = KeyDirectory::BadgeName(key->id());
+      if (missing) {
+        ASSERT_TRUE(IsOk(store_.Remove(badge)));
+      } else {
+        Flip(badge, 90);
+      }
+      EXPECT_TRUE(Check(true).damaged());
+      EXPECT_TRUE(Repair(true).check.damaged());
+      for (const auto& [name, data] : sound) {
+        if (name == badge) continue;
+        auto there = store_.Get(name);
+        ASSERT_TRUE(IsOk(there)) << name;
+        EXPECT_EQ(*there, data) << name;
+      }
+      store_.Replace(badge, sound.at(badge));
+      EXPECT_EQ(Damaged(Check(true)), Names());
+      EXPECT_EQ(Files(Check(true)), FileCounts());
+      ASSERT_TRUE(IsOk(repo_->maintenance().Refresh()));
+      EXPECT_TRUE(repo_->maintenance().Current()->condemned.empty());
+      PutBack(sound);
+    }
+  }
+}
+
 // Killed anywhere, a repair has made nothing worse, and the next one finishes.
 TEST_F(RepairTest, KilledAnywhere) {
   Flip(contents_[1], *store_.Size(contents_[1]) - 60);
