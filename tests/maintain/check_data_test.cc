@@ -31,6 +31,7 @@ class CheckDataTest : public CheckFixture {
     auto report =
         CheckRepository(*repo_, options, [&](std::string_view stage, uint64_t done, uint64_t) {
           if (stage != "packs (reading)") return;
+          EXPECT_FALSE(Objects("leases/").empty());
           reading = done;
           stop = done >= packs;
         });

@@ -6,6 +6,7 @@
 
 #include "engine/format/lease.h"
 #include "engine/format/maintenance.h"
+#include "engine/maintain/prune.h"
 #include "tests/maintain/check_fixture.h"
 
 namespace bkfs {
@@ -114,6 +115,30 @@ TEST_F(RepairTest, ACutPack) {
   const FileCounts lost = Unreadable();
   EXPECT_EQ(Files(Check(false)), lost);
   ExpectOnlyLost(Repair(false), lost);
+}
+
+// A damaged pack goes like any other once nothing is missing that might be in it.
+TEST_F(RepairTest, PruneTakesAwayWhatWasGivenUp) {
+  Write(dest() + "/old b", PseudoRandom(400'000, 2));
+  const Store sound = Save();
+  for (bool cut : {true, false}) {
+    if (cut) {
+      Cut(contents_[1], *store_.Size(contents_[1]) / 3);
+    } else {
+      Flip(contents_[1], 30'000);
+    }
+    EXPECT_TRUE(Repair(true).check.damaged());
+    PruneOptions options;
+    options.grace_ns = 0;
+    ASSERT_TRUE(IsOk(Prune(*repo_, options)));
+    EXPECT_TRUE(store_.Get(contents_[1]).ok());
+    EXPECT_FALSE(Repair(true, test_.CloneMaster(), {source(), dest()}).check.damaged());
+    ASSERT_TRUE(IsOk(Prune(*repo_, options)));
+    EXPECT_FALSE(store_.Get(contents_[1]).ok());
+    EXPECT_FALSE(Check(true).damaged());
+    EXPECT_TRUE(Unreadable().empty());
+    PutBack(sound);
+  }
 }
 
 TEST_F(RepairTest, SwappedPacksLoseNothing) {
