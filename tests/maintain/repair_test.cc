@@ -313,10 +313,8 @@ TEST_F(RepairTest, AnyDamage) {
     EXPECT_EQ(Files(Check(true)), before);
     const RepairReport report = Repair(true);
     const FileCounts after = Unreadable();
-    for (const auto& [path, count] : after) {
-      // Files below a directory that was lost for a while may come to light damaged.
-      EXPECT_TRUE(before.contains(path) || before.size() > 0) << path;
-    }
+    // Files below a directory that was lost for a while may come to light damaged.
+    EXPECT_TRUE(!before.empty() || after.empty());
     ExpectOnlyLost(report, after);
     PutBack(sound);
     if (HasFailure()) break;
