@@ -52,6 +52,8 @@ class Maintainer {
   // Replaces these index segments by as few as hold their packs, less those in `without`.
   Status RewriteSegments(const std::vector<IndexId>& segments,
                          const std::unordered_set<PackId, IdHash>& without);
+  // Puts one index segment for packs that are in the store.
+  Status PutSegment(const std::vector<IndexedPack>& packs, const std::vector<IndexId>& replaces);
 
   Repository& repo() { return repo_; }
   uint64_t deleted_packs() const { return deleted_packs_; }

@@ -153,7 +153,15 @@ Result<DoomVerdict> JudgeCondemned(Repository& repo, const RepositoryView& view,
   }
   std::map<uint64_t, bool> old_enough;
   for (const auto& pack : view.marks->packs()) {
-    if (!pack.condemned || pack.missing) continue;
+    if (!pack.condemned || view.log->doomed.contains(pack.id) || !view.store.contains(pack.id)) {
+      continue;
+    }
+    // Cut short: its blobs count for nobody, but what is missing may be in what is left of it.
+    if (pack.missing && view.marks->missing() > 0) {
+      waiting.insert(
+          "files that miss what a damaged pack may still hold ('bkfs check' names them)");
+      continue;
+    }
     if (pack.used_blobs > 0) {
       waiting.insert("'bkfs compact' to move what is still used out of condemned packs");
       continue;

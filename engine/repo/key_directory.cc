@@ -36,7 +36,9 @@ Status KeyDirectory::Refresh() {
   for (const auto& name : names) {
     {
       MutexLock lock(mutex_);
-      if (std::find(refused_.begin(), refused_.end(), name) != refused_.end()) continue;
+      const bool known = std::any_of(refused_.begin(), refused_.end(),
+                                     [&](const RefusedObject& one) { return one.object == name; });
+      if (known) continue;
     }
     Status status = LoadOne(name);
     if (status.ok()) continue;
@@ -44,7 +46,7 @@ Status KeyDirectory::Refresh() {
     if (!status.Is(Code::kCorrupt) && !status.Is(Code::kUnsupported)) return status;
     log_.Warning(name + " is refused: " + status.message());
     MutexLock lock(mutex_);
-    refused_.push_back(name);
+    refused_.push_back({name, status});
   }
   return {};
 }
@@ -107,9 +109,9 @@ std::vector<Signer> KeyDirectory::All() {
   return signers_;
 }
 
-size_t KeyDirectory::refused() {
+std::vector<RefusedObject> KeyDirectory::refused() {
   MutexLock lock(mutex_);
-  return refused_.size();
+  return refused_;
 }
 
 }  // namespace bkfs

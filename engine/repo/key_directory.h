@@ -26,6 +26,12 @@ struct Signer {
   bool revoked() const { return revocation.has_value(); }
 };
 
+// An object that is passed over, and why.
+struct RefusedObject {
+  std::string object;
+  Status why;
+};
+
 // The badges and revocations in keys/, each verified against the master's signature. Badges never
 // change, so one that was read is kept; Refresh looks for new ones. Thread-safe.
 class KeyDirectory {
@@ -34,13 +40,13 @@ class KeyDirectory {
   KeyDirectory(Backend& store, const RepoHeader& header, Logger& log);
 
   // Reads badges and revocations that are new. An object that fails verification is passed over
-  // with a warning in the log (its key is then unknown), and counted in `refused`.
+  // with a warning in the log (its key is then unknown), and is among `refused`.
   Status Refresh() BKFS_EXCLUDES(mutex_);
   // The signer, looking again in the store once if it is not known. kNotFound: no such key has a
   // valid badge.
   Result<Signer> Find(const KeyId& id) BKFS_EXCLUDES(mutex_);
   std::vector<Signer> All() BKFS_EXCLUDES(mutex_);
-  size_t refused() BKFS_EXCLUDES(mutex_);
+  std::vector<RefusedObject> refused() BKFS_EXCLUDES(mutex_);
 
   // Object names.
   static std::string BadgeName(const KeyId& id);
@@ -54,7 +60,7 @@ class KeyDirectory {
   Logger& log_;
   Mutex mutex_;
   std::vector<Signer> signers_ BKFS_GUARDED_BY(mutex_);
-  std::vector<std::string> refused_ BKFS_GUARDED_BY(mutex_);
+  std::vector<RefusedObject> refused_ BKFS_GUARDED_BY(mutex_);
 };
 
 }  // namespace bkfs

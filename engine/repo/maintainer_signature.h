@@ -7,12 +7,6 @@
 
 namespace bkfs {
 
-// An object that is passed over, and why.
-struct RefusedObject {
-  std::string object;
-  Status why;
-};
-
 // Whether a log entry, removal, fence or closure counts: signed by a Master or Maintain key that is
 // not revoked, or whose revocation names the object (doc/format.md sections 5 and 13). `signer` is
 // whom the object names. kCorrupt or kDenied where it does not count; other codes: the store said

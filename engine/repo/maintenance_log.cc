@@ -45,6 +45,11 @@ std::vector<RefusedObject> MaintenanceLog::refused() {
   return refused_;
 }
 
+uint64_t MaintenanceLog::missing() {
+  MutexLock lock(mutex_);
+  return missing_;
+}
+
 Status MaintenanceLog::CheckComplete() {
   MutexLock lock(mutex_);
   if (missing_ == 0) return {};

@@ -43,6 +43,8 @@ class MaintenanceLog {
   std::vector<RefusedObject> refused() BKFS_EXCLUDES(mutex_);
   // kCorrupt when an entry is missing between others: then nothing may be decided.
   Status CheckComplete() BKFS_EXCLUDES(mutex_);
+  // The number of that entry; 0: none is missing.
+  uint64_t missing() BKFS_EXCLUDES(mutex_);
 
   // Puts `entry` behind entry `last`, which is what led to it (number, nonce and signer are filled
   // in). False when somebody else had put one there: everything is to be looked at again.

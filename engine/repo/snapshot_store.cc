@@ -139,7 +139,7 @@ Result<SnapshotList> SnapshotStore::List() {
     }
     if (!context_.removals.CountsUnder(snapshot->body.lease, id)) {
       list.problems.push_back(
-          {name, Status(Code::kDenied,
+          {name, Status(Code::kStale,
                         "made by a machine that maintenance had given up waiting for, which will "
                         "make it anew; it does not count and can be forgotten")});
       continue;

@@ -35,7 +35,7 @@ struct Snapshot {
 // A record that is refused, or a sign that one has vanished.
 struct SnapshotProblem {
   std::string object;  // its name in the store
-  Status why;
+  Status why;  // kStale: nothing is wrong with it, but its lease was ended before it was put
 };
 
 struct SnapshotList {

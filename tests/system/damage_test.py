@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Damage in the store: exactly the files concerned fail with EIO, never with wrong or short contents."""
 import errno
+import json
 import os
 import shutil
 
@@ -123,6 +124,70 @@ class DamageTest(RepositoryTest):
                         data[-40] ^= 4
                         self.overwrite(victim, bytes(data))
                     self.bkfs('check', '--read-data', code=13)
+
+    def check(self, *options, code=0, key=None):
+        return json.loads(self.bkfs('check', '--json', *options, code=code, key=key).stdout)
+
+    def affected(self, report):
+        return sorted({file['path'] for file in report['files'] if file['name'] == 'd'})
+
+    def test_repair_and_sources(self):
+        largest = self.packs()[-1]
+        with open(largest, 'rb') as file:
+            flipped = bytearray(file.read())
+        flipped[len(flipped) // 2] ^= 1
+        self.overwrite(largest, bytes(flipped))
+        failed = self.read_all()
+        report = self.check('--read-data', code=13)
+        self.assertEqual([o['object'].rsplit('/')[-1] for o in report['objects']], [os.path.basename(largest)])
+        self.assertEqual(self.affected(report), ['/' + name for name in failed])
+        self.bkfs('check', '--repair', key=self.derive('ReadOnly'), code=1)
+        # What is sound is saved; the rest stays named, and reads as EIO.
+        report = self.check('--read-data', '--repair', code=13)
+        self.assertEqual(len(report['repaired']), 1, report)
+        self.assertEqual(report['objects'], [])
+        self.assertEqual(self.affected(report), ['/' + name for name in failed])
+        os.unlink(largest)  # everything that could be read is elsewhere
+        self.assertEqual(self.read_all(), failed)
+        # The files are still there.
+        report = self.check('--repair', '--source', self.source)
+        self.assertEqual((report['damaged'], report['files']), (False, []))
+        self.assertTrue(any('sources' in line for line in report['repaired']), report)
+        self.assertEqual(self.read_all(), [])
+        self.assertEqual(self.check('--read-data', '--restart')['never_verified'], 0)
+
+    def test_repair_of_the_index(self):
+        maintain = self.derive('Maintain')
+        segments = [f'{self.repo}/index/{name}' for name in os.listdir(self.repo + '/index')]
+        os.unlink(segments[0])
+        with open(segments[1], 'r+b') as file:
+            os.chmod(segments[1], 0o600)
+            file.truncate(100)
+        report = self.check(code=13)
+        self.assertIn('index/' + os.path.basename(segments[1]), [o['object'] for o in report['objects']])
+        self.assertTrue(report['files'])
+        report = self.check('--repair', key=maintain)
+        self.assertFalse(report['damaged'], report)
+        self.assertEqual(self.check('--repair', key=maintain)['repaired'], [])
+        self.assertEqual(self.read_all(), [])
+
+    def test_levels_parts_and_wrong_usage(self):
+        log_only = self.derive('LogOnly')
+        self.assertFalse(self.check('--level', 'structure', key=log_only)['damaged'])
+        packs = len(self.packs())
+        parts = [self.check(f'--read-data={n}/2')['verified_packs'] for n in (1, 2)]
+        self.assertEqual(sum(parts), packs)
+        report = self.check('--max-duration', '10m', '--quiet')
+        self.assertEqual((report['verified_packs'], report['read_all']), (packs, True))
+        self.assertRegex(report['oldest_verification'], r'^20\d\d-')
+        self.assertEqual(self.check('--read-data=1%')['verified_packs'], 1)
+        self.assertIn('never verified', self.bkfs('check', '--read-data=1%', key=self.derive('ReadOnly')).stdout)
+        for wrong in (['--level', 'all'], ['--read-data=x'], ['--max-duration', '5'], ['--restart'], ['--source', '/'],
+                      ['--repair', '--level', 'structure']):
+            self.bkfs('check', *wrong, code=2)
+        os.unlink(self.packs()[0])
+        self.assertFalse(self.check('--level', 'structure')['damaged'])
+        self.check('--level', 'signatures', code=13)
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ class BackupFailureTest : public TransferTest {
   void ExpectSound() {
     faulty_.Heal();
     Reopen(test_.CloneMaster(), "fresh-" + std::to_string(++fresh_));
-    auto report = CheckRepository(*repo_, {.read_data = true}, {});
+    auto report = CheckRepository(*repo_, {.read = {.what = ReadSelection::What::kAll}}, {});
     ASSERT_TRUE(IsOk(report));
     for (const auto& problem : report->objects) {
       ADD_FAILURE() << problem.object << ": " << problem.why.message();

@@ -50,11 +50,14 @@ void AddOptions(const std::vector<OptionSpec>& specs, po::options_description& t
   for (const auto& spec : specs) {
     if (spec.value.empty()) {
       to.add_options()(spec.name.c_str(), po::bool_switch(), spec.help.c_str());
-    } else {
-      to.add_options()(spec.name.c_str(),
-                       po::value<std::vector<std::string>>()->composing()->value_name(spec.value),
-                       spec.help.c_str());
+      continue;
     }
+    auto* value = po::value<std::vector<std::string>>()->composing()->value_name(spec.value);
+    if (spec.value.starts_with("[=")) {
+      value->value_name(spec.value.substr(2, spec.value.size() - 3));
+      value->implicit_value({""}, "");
+    }
+    to.add_options()(spec.name.c_str(), value, spec.help.c_str());
   }
 }
 

@@ -46,7 +46,7 @@ struct Context {
 
 struct OptionSpec {
   std::string name;   // "name" or "name,n"
-  std::string value;  // placeholder, "" for a flag
+  std::string value;  // placeholder, "" for a flag, "[=PLACEHOLDER]" if it may be left out
   std::string help;
 };
 

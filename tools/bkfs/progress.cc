@@ -28,10 +28,10 @@ ProgressLine::ProgressLine(Clock& clock, bool quiet)
 
 ProgressLine::~ProgressLine() {
   MutexLock lock(mutex_);
-  Clear();
+  ClearLine();
 }
 
-void ProgressLine::Clear() {
+void ProgressLine::ClearLine() {
   if (shown_ > 0) std::cerr << "\r" << std::string(shown_, ' ') << "\r" << std::flush;
   shown_ = 0;
 }
@@ -48,7 +48,7 @@ void ProgressLine::Show(std::string line) {
     std::cerr << line << "\n";
     return;
   }
-  Clear();
+  ClearLine();
   // A line that wraps could not be written over.
   winsize size{};
   if (::ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 1) {
@@ -82,8 +82,13 @@ void ProgressLine::Count(const std::string& what, uint64_t done, uint64_t total)
 
 void ProgressLine::Say(const std::string& message) {
   MutexLock lock(mutex_);
-  Clear();
+  ClearLine();
   std::cerr << message << "\n";
+}
+
+void ProgressLine::Clear() {
+  MutexLock lock(mutex_);
+  ClearLine();
 }
 
 }  // namespace bkfs

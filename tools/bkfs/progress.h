@@ -21,11 +21,13 @@ class ProgressLine {
   void Count(const std::string& what, uint64_t done, uint64_t total) BKFS_EXCLUDES(mutex_);
   // A message that must not be written over.
   void Say(const std::string& message) BKFS_EXCLUDES(mutex_);
+  // Takes the line away for something that is written by other means.
+  void Clear() BKFS_EXCLUDES(mutex_);
 
  private:
   bool IsDue() BKFS_REQUIRES(mutex_);
   void Show(std::string line) BKFS_REQUIRES(mutex_);
-  void Clear() BKFS_REQUIRES(mutex_);
+  void ClearLine() BKFS_REQUIRES(mutex_);
 
   Clock& clock_;
   const bool quiet_;

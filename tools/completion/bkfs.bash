@@ -11,8 +11,9 @@ _bkfs() {
   case $prev in
     -C|--config|-K|--key-file|-O|--output|--passphrase-file|--exclude-file|--master-passphrase-file)
       mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
-    -R|--repository|--cache-dir) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+    -R|--repository|--cache-dir|--source) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
     -t|--type) mapfile -t COMPREPLY < <(compgen -W "ReadWrite ReadOnly WriteOnly LogOnly Maintain" -- "$cur"); return ;;
+    --level) mapfile -t COMPREPLY < <(compgen -W "structure signatures references" -- "$cur"); return ;;
     --dedup) mapfile -t COMPREPLY < <(compgen -W "own trusted all" -- "$cur"); return ;;
     --group-by) mapfile -t COMPREPLY < <(compgen -W "name,host name host" -- "$cur"); return ;;
     key) mapfile -t COMPREPLY < <(compgen -W "list show revoke" -- "$cur"); return ;;
@@ -29,7 +30,7 @@ _bkfs() {
       restore) own="--path --delete --dry-run --verify" ;;
       forget) own="--keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly --keep-yearly --keep-within --keep-tag"
         own+=" --name --host --tag --group-by --allow-remove-all --dry-run" ;;
-      check) own="--read-data" ;;
+      check) own="--level --read-data --max-duration --restart --repair --source" ;;
     esac
     mapfile -t COMPREPLY < <(compgen -W "$general $own" -- "$cur")
   elif [[ -z $command ]]; then
