@@ -52,7 +52,7 @@ class CheckRun {
   const CheckOptions options_;
   const Progress& progress_;
   const Secret tree_id_key_;
-  PackKeys keys_{repo_.key()};
+  PackKeys keys_{repo_.epochs()};
   uint32_t pack_number_ = 0;  // of this run: what keys_ tells packs apart by
   CheckReport report_;
   std::map<PackId, uint64_t> packs_;  // in the store, with their sizes

@@ -2,7 +2,7 @@
 # bash completion for bkfs(1)
 _bkfs() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} word command=
-  local commands="init derive key backup snapshots stats version ls find diff restore fetch commit umount forget check help"
+  local commands="init derive key rotate backup snapshots stats version ls find diff restore fetch commit umount forget check help"
   local general="--config --repository --key-file --passphrase-file --cache-dir --json --quiet --verbose --help"
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case " $commands " in *" $word "*) command=$word; break ;; esac
@@ -22,6 +22,7 @@ _bkfs() {
     case $command in
       init) own="--pad --chunk-size" ;;
       derive) own="--type --output --label --master-passphrase-file" ;;
+      key) [[ " ${COMP_WORDS[*]} " == *" revoke "* ]] && own="--rotate" ;;
       backup) own="--name --exclude --exclude-file --one-file-system --tag --host --dedup" ;;
       snapshots) own="--name" ;;
       ls) own="--recursive" ;;
