@@ -82,6 +82,7 @@ void FuzzEpoch(ByteView input) {
 
 // The inside of a grant, for each type that gets one.
 void FuzzGrant(ByteView input) {
+  (void)Fixture::Get();  // secrets want libsodium made ready
   for (KeyType type :
        {KeyType::kReadWrite, KeyType::kReadOnly, KeyType::kLogOnly, KeyType::kMaintain}) {
     auto read = DecodeEpochSecrets(input, type);
