@@ -203,8 +203,9 @@ Result<std::unique_ptr<Repository>> Context::Open(Repository::Options options) c
 
 std::vector<Command> AllCommands() {
   std::vector<Command> all;
-  for (auto group : {KeyCommands(), BackupCommands(), SnapshotCommands(), LookCommands(),
-                     RestoreCommands(), MountCommands(), ForgetCommands(), CheckCommands()}) {
+  for (auto group :
+       {KeyCommands(), BackupCommands(), SnapshotCommands(), LookCommands(), RestoreCommands(),
+        CopyCommands(), MountCommands(), ForgetCommands(), CheckCommands()}) {
     for (auto& command : group) all.push_back(std::move(command));
   }
   return all;

@@ -2,16 +2,16 @@
 # bash completion for bkfs(1)
 _bkfs() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} word command=
-  local commands="init derive key rotate backup snapshots stats version ls find diff restore fetch commit umount forget check help"
+  local commands="init derive key rotate backup snapshots stats version ls find diff restore fetch copy commit umount forget check help"
   local general="--config --repository --key-file --passphrase-file --cache-dir --json --quiet --verbose --help"
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case " $commands " in *" $word "*) command=$word; break ;; esac
   done
   COMPREPLY=()
   case $prev in
-    -C|--config|-K|--key-file|-O|--output|--passphrase-file|--exclude-file|--master-passphrase-file)
+    -C|--config|-K|--key-file|-O|--output|--passphrase-file|--exclude-file|--master-passphrase-file|--to-key-file|--to-passphrase-file)
       mapfile -t COMPREPLY < <(compgen -f -- "$cur"); return ;;
-    -R|--repository|--cache-dir) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
+    -R|--repository|--cache-dir|--to) mapfile -t COMPREPLY < <(compgen -d -- "$cur"); return ;;
     -t|--type) mapfile -t COMPREPLY < <(compgen -W "ReadWrite ReadOnly WriteOnly LogOnly Maintain" -- "$cur"); return ;;
     --dedup) mapfile -t COMPREPLY < <(compgen -W "own trusted all" -- "$cur"); return ;;
     --group-by) mapfile -t COMPREPLY < <(compgen -W "name,host name host" -- "$cur"); return ;;
@@ -28,6 +28,7 @@ _bkfs() {
       ls) own="--recursive" ;;
       find) own="--snapshot --name" ;;
       restore) own="--path --delete --dry-run --verify" ;;
+      copy) own="--to --to-key-file --to-passphrase-file --name --all --dedup" ;;
       forget) own="--keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly --keep-yearly --keep-within --keep-tag"
         own+=" --name --host --tag --group-by --allow-remove-all --dry-run" ;;
       check) own="--read-data" ;;
