@@ -17,9 +17,8 @@ Secret DeriveEpochSecret(std::string_view context, const Secret& master, uint32_
 
 // Which object says that there is such an epoch.
 Status MissingEpoch(uint32_t epoch) {
-  return {Code::kCorrupt, EpochName(epoch) +
-                              " is missing from the store: this key is of that epoch. Put the "
-                              "object back from a copy of the store"};
+  return {Code::kCorrupt,
+          EpochName(epoch) + " is missing from the store: this key is of that epoch"};
 }
 }  // namespace
 

@@ -10,14 +10,18 @@ namespace bkfs {
 namespace {
 Status Missing(uint32_t epoch, const std::string& who) {
   return {Code::kCorrupt, EpochName(epoch) + " is missing from the store, but " + who +
-                              ": put it back from a copy of the store"};
+                              ": put it back from a copy of the store, or have it made again by "
+                              "'bkfs rotate --repair' with the master key"};
 }
 
 Result<Epoch> ReadEpoch(Backend& store, const RepoHeader& header, uint32_t number) {
   const std::string name = EpochName(number);
   BKFS_ASSIGN(Bytes object, store.Get(name));
   auto epoch = DecodeEpoch(object, header.repo, header.master);
-  if (!epoch.ok()) return epoch.status().WithContext(name);
+  if (!epoch.ok()) {
+    return Status(epoch.code(), name + ": " + epoch.status().message() +
+                                    " ('bkfs rotate --repair' with the master key makes it again)");
+  }
   if (epoch->keys.epoch != number) {
     return Status(Code::kCorrupt,
                   name + " is epoch " + std::to_string(epoch->keys.epoch) + ": swapped");

@@ -2,6 +2,7 @@
 #include "engine/repo/rotation.h"
 
 #include <algorithm>
+#include <set>
 
 #include "engine/format/maintenance.h"
 
@@ -13,14 +14,14 @@ Status CheckIsMaster(Repository& repo) {
   return {Code::kDenied, "this takes the master key (-K)"};
 }
 
-// Puts the object of epoch `next`.
-Result<Rotated> PutEpoch(Repository& repo, uint32_t next) {
-  const KeyMaterial& master = repo.key();
-  const EpochSecrets secrets = MasterEpoch(master.master, next);
+// Everything of an epoch, with grants for all keys that are not revoked.
+Result<Epoch> MakeEpoch(const KeyMaterial& master, KeyDirectory& keys, uint32_t number,
+                        int64_t now_ns) {
+  const EpochSecrets secrets = MasterEpoch(master.master, number);
   Epoch epoch;
   epoch.keys = PublicKeysOf(secrets);
-  epoch.time_ns = repo.clock().WallNanos();
-  for (const Signer& signer : repo.keys().All()) {
+  epoch.time_ns = now_ns;
+  for (const Signer& signer : keys.All()) {
     if (signer.revoked() || !NeedsGrant(signer.type)) continue;
     auto grant = MakeGrant(secrets, signer.type, signer.public_key);
     if (!grant.ok()) return grant.status().WithContext(KeyDirectory::BadgeName(signer.id));
@@ -28,7 +29,14 @@ Result<Rotated> PutEpoch(Repository& repo, uint32_t next) {
   }
   std::sort(epoch.grants.begin(), epoch.grants.end(),
             [](const EpochGrant& a, const EpochGrant& b) { return a.key < b.key; });
-  const Bytes object = EncodeEpoch(epoch, repo.header().repo, master.signing);
+  return epoch;
+}
+
+// Puts the object of epoch `next`.
+Result<Rotated> PutEpoch(Repository& repo, uint32_t next) {
+  BKFS_ASSIGN(const Epoch epoch,
+              MakeEpoch(repo.key(), repo.keys(), next, repo.clock().WallNanos()));
+  const Bytes object = EncodeEpoch(epoch, repo.header().repo, repo.key().signing);
   Status put = repo.store().PutOne(EpochName(next), object);
   if (put.Is(Code::kExists)) {
     // A try whose answer was lost, or somebody else's.
@@ -54,6 +62,48 @@ Result<bool> RevokedMeanwhile(Repository& repo, uint32_t epoch) {
   return std::any_of(signers.begin(), signers.end(), [&](const Signer& signer) {
     return signer.revoked() && put.FindGrant(signer.id) != nullptr;
   });
+}
+
+struct EpochsThere {
+  std::set<uint32_t> named;  // objects of that name, whatever is in them
+  std::set<uint32_t> good;
+};
+
+Result<EpochsThere> LookAtEpochs(Backend& store, const RepoHeader& header) {
+  EpochsThere out;
+  BKFS_TRY(store.List("keys/", [&](const std::string& name, uint64_t) {
+    auto number = ParseEpochName(name);
+    if (number.ok() && *number > header.epochs.back().epoch) out.named.insert(*number);
+    return Status();
+  }));
+  for (uint32_t number : out.named) {
+    auto object = store.Get(EpochName(number));
+    if (!object.ok() && object.code() != Code::kCorrupt) return object.status();
+    auto epoch = object.ok() ? DecodeEpoch(*object, header.repo, header.master) : object.status();
+    if (epoch.code() == Code::kUnsupported) return epoch.status().WithContext(EpochName(number));
+    if (epoch.ok() && epoch->keys.epoch == number) out.good.insert(number);
+  }
+  return out;
+}
+
+// The newest epoch that a record of a known key names.
+Result<uint32_t> NewestOfRecords(Backend& store, const RepoHeader& header, KeyDirectory& keys) {
+  std::vector<std::string> names;
+  BKFS_TRY(store.List("snapshots/", [&](const std::string& name, uint64_t) {
+    if (ParseSnapshotName(name).ok()) names.push_back(name);
+    return Status();
+  }));
+  uint32_t newest = 1;
+  for (const std::string& name : names) {
+    auto object = store.Get(name);
+    if (!object.ok()) continue;  // a record that cannot be read is no reason to stop here
+    auto envelope = DecodeSnapshotEnvelope(*object, header.repo);
+    if (!envelope.ok() || envelope->epoch <= newest || envelope->epoch > kMostEpochs) continue;
+    auto signer = keys.Find(envelope->signer);
+    if (!signer.ok() || !MayWrite(signer->type)) continue;
+    if (VerifySnapshotSignature(*object, signer->public_key).ok()) newest = envelope->epoch;
+  }
+  return newest;
 }
 
 // Whether this is a valid object of the maintenance, under its own name, signed by that key.
@@ -109,6 +159,33 @@ Result<Rotated> RotateKeys(Repository& repo) {
     BKFS_ASSIGN(const bool again, RevokedMeanwhile(repo, next));
     if (!again || attempt == kTries) return rotated;
   }
+}
+
+Result<std::vector<uint32_t>> RepairEpochs(Backend& store, const KeyMaterial& master, Logger& log,
+                                           Clock& clock) {
+  if (master.type != KeyType::kMaster)
+    return Status(Code::kDenied, "this takes the master key (-K)");
+  BKFS_ASSIGN(const RepoHeader header, ReadHeader(store));
+  BKFS_TRY(CheckKeyfileAgainst(master, header));
+  KeyDirectory keys(store, header, log);
+  BKFS_TRY(keys.Refresh());
+  BKFS_ASSIGN(const EpochsThere there, LookAtEpochs(store, header));
+  BKFS_ASSIGN(uint32_t last, NewestOfRecords(store, header, keys));
+  for (const Signer& signer : keys.All()) last = std::max(last, signer.epoch);
+  if (!there.good.empty()) last = std::max(last, *there.good.rbegin());
+  // Its number must not be given to another: keys that were revoked since may have its secrets.
+  if (there.named.contains(last + 1)) ++last;
+  std::vector<uint32_t> made;
+  for (uint32_t number : there.named) {
+    if (!there.good.contains(number)) BKFS_TRY(store.Remove(EpochName(number)));
+  }
+  for (uint32_t number = header.epochs.back().epoch + 1; number <= last; ++number) {
+    if (there.good.contains(number)) continue;
+    BKFS_ASSIGN(const Epoch epoch, MakeEpoch(master, keys, number, clock.WallNanos()));
+    BKFS_TRY(store.PutOne(EpochName(number), EncodeEpoch(epoch, header.repo, master.signing)));
+    made.push_back(number);
+  }
+  return made;
 }
 
 Result<Revocation> RevokeKey(Repository& repo, const KeyId& key) {

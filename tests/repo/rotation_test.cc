@@ -6,6 +6,7 @@
 #include "engine/codec/frame_codec.h"
 #include "engine/crypto/hash.h"
 #include "engine/format/maintenance.h"
+#include "engine/repo/lease_holder.h"
 #include "tests/support/test_repository.h"
 
 namespace bkfs {
@@ -201,6 +202,33 @@ TEST_F(RotationTest, MissingEpochsAreNamed) {
   EXPECT_NE(again.status().message().find("keys/epoch-3 was here before"), std::string::npos);
 }
 
+TEST_F(RotationTest, TheMasterMakesLostEpochsAgain) {
+  const KeyMaterial reader = test_.Derive(KeyType::kReadOnly);
+  const KeyMaterial thief = test_.Derive(KeyType::kReadOnly);
+  Rotate();
+  const Written two = Write(*Open(test_.master()), 10);
+  ASSERT_TRUE(IsOk(RevokeKey(*Open(test_.master()), thief.id())));
+  Rotate();
+  const Written three = Write(*Open(test_.master()), 20);
+  auto repair = [&] { return RepairEpochs(store_, test_.master(), test_.log(), test_.clock()); };
+  EXPECT_TRUE(repair()->empty());
+  // Missing below and above, damaged, and rubbish further on.
+  ASSERT_TRUE(IsOk(store_.Remove(EpochName(2))));
+  store_.Replace(EpochName(3), Bytes(100));
+  store_.Replace(EpochName(9), Bytes(100));
+  EXPECT_EQ(*repair(), (std::vector<uint32_t>{2, 3}));
+  ExpectReads(reader, two, true);
+  ExpectReads(reader, three, true);
+  EXPECT_FALSE(Open(thief)->blobs().Read(PackKind::kContents, three.contents).ok());
+  ASSERT_TRUE(IsOk(store_.Remove(EpochName(3))));
+  EXPECT_EQ(*repair(), std::vector<uint32_t>{3});  // a record tells of it
+  // One that nothing else tells of keeps its number.
+  store_.Replace(EpochName(4), Bytes(100));
+  EXPECT_EQ(*repair(), std::vector<uint32_t>{4});
+  EXPECT_EQ(Rotate().epoch, 5U);
+  EXPECT_EQ(RepairEpochs(store_, reader, test_.log(), test_.clock()).code(), Code::kDenied);
+}
+
 TEST_F(RotationTest, OnlyTheMasterRotatesAndOnePerEpoch) {
   EXPECT_EQ(RotateKeys(*Open(test_.Derive(KeyType::kMaintain))).code(), Code::kDenied);
   auto one = Open(test_.master());
@@ -209,6 +237,17 @@ TEST_F(RotationTest, OnlyTheMasterRotatesAndOnePerEpoch) {
   auto second = RotateKeys(*two);  // goes on behind the other's
   ASSERT_TRUE(IsOk(second));
   EXPECT_EQ(second->epoch, 3U);
+}
+
+TEST_F(RotationTest, ALeaseThatIsRenewedLooksForNewEpochs) {
+  auto writer = Open(test_.Derive(KeyType::kWriteOnly));
+  auto lease = LeaseHolder::Begin(*writer, {});
+  ASSERT_TRUE(IsOk(lease));
+  ASSERT_TRUE(IsOk((*lease)->Start([](const auto&) { return Result<LeasePins>(LeasePins()); })));
+  Rotate();
+  EXPECT_EQ(writer->epochs().Newest().epoch, 1U);
+  ASSERT_TRUE(IsOk((*lease)->Renew()));
+  EXPECT_EQ(writer->epochs().Newest().epoch, 2U);
 }
 
 // Maintenance moves frames with their slots: a pack may hold some of several epochs.

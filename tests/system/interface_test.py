@@ -225,6 +225,8 @@ class InterfaceTest(RepositoryTest):
         self.assertEqual((said['epoch'], said['grants']), (3, 1))
         os.unlink(self.repo + '/keys/epoch-2')
         self.assertIn('keys/epoch-2 is missing', self.bkfs('snapshots', code=13).stderr)
+        self.assertEqual(json.loads(self.bkfs('rotate', '--repair', '--json').stdout), {'made': [2]})
+        self.bkfs('restore', 'later', self.path('repaired'), key=later)
 
     def test_what_a_key_may_not_do(self):
         self.backup()

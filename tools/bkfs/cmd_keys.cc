@@ -249,7 +249,23 @@ Result<int> KeyRevoke(Context& context) {
   return int{kExitDone};
 }
 
+Result<int> RepairRotation(Context& context) {
+  BKFS_ASSIGN(auto store, OpenStore(context.config.url, false));
+  BKFS_TRY(ReadHeader(*store).status());
+  BKFS_ASSIGN(const KeyMaterial master,
+              LoadKeyfile(context.config.key_file, context.config.passphrase_file, *context.log));
+  BKFS_ASSIGN(const auto made, RepairEpochs(*store, master, *context.log, *context.clock));
+  if (context.json) {
+    std::cout << json{{"made", made}}.dump() << "\n";
+    return int{kExitDone};
+  }
+  for (uint32_t number : made) std::cout << EpochName(number) << " is made again\n";
+  if (made.empty()) std::cout << "nothing was missing\n";
+  return int{kExitDone};
+}
+
 Result<int> Rotate(Context& context) {
+  if (context.args.Has("repair")) return RepairRotation(context);
   BKFS_ASSIGN(auto repo, context.Open());
   BKFS_ASSIGN(const Rotated rotated, RotateKeys(*repo));
   if (context.json) {
@@ -294,7 +310,7 @@ std::vector<Command> KeyCommands() {
       {"rotate",
        "",
        "gives new data new keys, which no revoked key has (master key)",
-       {},
+       {{"repair", "", "make lost objects of earlier rotations again, and rotate nothing"}},
        0,
        0,
        Rotate},

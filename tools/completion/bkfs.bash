@@ -28,6 +28,7 @@ _bkfs() {
       ls) own="--recursive" ;;
       find) own="--snapshot --name" ;;
       restore) own="--path --delete --dry-run --verify" ;;
+      rotate) own="--repair" ;;
       copy) own="--to --to-key-file --to-passphrase-file --name --all --dedup" ;;
       forget) own="--keep-last --keep-hourly --keep-daily --keep-weekly --keep-monthly --keep-yearly --keep-within --keep-tag"
         own+=" --name --host --tag --group-by --allow-remove-all --dry-run" ;;
