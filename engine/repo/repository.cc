@@ -240,7 +240,8 @@ Status Repository::DropDeleted(uint64_t as_of, std::vector<IndexedPack>& packs) 
     }));
     present_ = std::move(present);
   }
-  std::erase_if(packs, [&](const IndexedPack& pack) { return !present_->contains(pack.id); });
+  const std::set<PackId>& present = *present_;
+  std::erase_if(packs, [&](const IndexedPack& pack) { return !present.contains(pack.id); });
   return {};
 }
 
