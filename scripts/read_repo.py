@@ -222,7 +222,26 @@ def read_header(repository):
     table = signed_object(read(os.path.join(repository, 'bkfs.repo')), b'BKFSREPO')
     epochs = {e.number(0, 'I'): {'content': e.inline(1, 32), 'tree': e.inline(2, 32), 'log': e.inline(3, 32)}
               for e in table.tables(8)}
-    return {'repo': table.inline(0, 16), 'master': table.inline(7, 32), 'epochs': epochs}
+    header = {'repo': table.inline(0, 16), 'master': table.inline(7, 32), 'epochs': epochs, 'grants': {}}
+    read_epochs(repository, header)
+    return header
+
+
+def read_epochs(repository, header):
+    """Section 14: adds later epochs to the header's, and who may open them."""
+    first = max(header['epochs']) + 1
+    names = [re.fullmatch('epoch-([1-9][0-9]*)', name) for name in list_objects(repository, 'keys')]
+    numbers = sorted(n for n in (int(match[1]) for match in names if match) if n >= first)
+    must(not numbers or numbers[-1] <= 256, 'too many epochs')
+    for expected, number in enumerate(numbers, first):
+        must(number == expected, f'keys/epoch-{expected} is missing')
+        data = read(os.path.join(repository, 'keys', f'epoch-{number}'))
+        table = signed_object(data, b'BKFSEPOC', header['repo'], header['master'])
+        must(table.number(0, 'I') == number, f'keys/epoch-{number} is another epoch')
+        grants = [(grant.inline(0, 16), grant.bytes(1)) for grant in table.tables(5)]
+        in_order([key for key, _ in grants])
+        header['epochs'][number] = {name: table.inline(i, 32) for i, name in enumerate(('content', 'tree', 'log'), 1)}
+        header['grants'][number] = dict(grants)
 
 
 def parse_payload(payload):
@@ -263,7 +282,29 @@ def read_keyfile(path, header):
         return key
     key['content'], key['tree'], key['log'] = (fields.get(t, {}) for t in (5, 6, 7))
     key['id'], key['index'] = fields.get(2), fields.get(4)
+    take_grants(fields[8], header, key)
+    for name in ('content', 'tree', 'log'):
+        for epoch, secret in key[name].items():
+            must(epoch in header['epochs'], f'keys/epoch-{epoch} is missing')
+            must(nacl.bindings.crypto_scalarmult_base(secret) == header['epochs'][epoch][name],
+                 f'a secret of epoch {epoch} does not give its public key')
     return key
+
+
+def take_grants(seed, header, key):
+    public, secret = nacl.bindings.crypto_sign_seed_keypair(seed)
+    box_secret = nacl.bindings.crypto_sign_ed25519_sk_to_curve25519(secret)
+    for epoch, grants in header['grants'].items():
+        box = grants.get(blake3(public)[:16])
+        if box is None or epoch in key['log']:
+            continue
+        payload = try_open_box(box_secret, box)
+        must(payload is not None, f'the grant of epoch {epoch} does not open')
+        fields = parse_payload(payload)
+        must(set(fields) <= {5, 6, 7}, 'a grant holds what does not belong there')
+        for tag, name in ((5, 'content'), (6, 'tree'), (7, 'log')):
+            must(set(fields.get(tag, {epoch})) == {epoch}, 'a grant of another epoch')
+            key[name].update(fields.get(tag, {}))
 
 
 # ---- signers, packs (5, 6) ----
@@ -461,6 +502,10 @@ class Reader:
             must(accepted is None or bytes.fromhex(name) in accepted, f'record {name} was made after its key was revoked')
             length = struct.unpack_from('<I', data, 72)[0]
             must(len(data) == 76 + length + 64, 'record has another length')
+            if epoch not in self.key['log'] and epoch in self.header['epochs']:
+                print(f'read_repo.py: record {name} is of epoch {epoch}, of which this key has no secrets', file=sys.stderr)
+                continue
+            must(epoch in self.header['epochs'], f'keys/epoch-{epoch} is missing')
             body = try_open_box(self.key['log'][epoch], data[76:76 + length])
             must(body is not None, 'record does not open')
             table = Table(body)

@@ -194,6 +194,8 @@ Result<std::unique_ptr<Repository>> OpenRepositoryWith(KeyMaterial key, const Co
                                                        Clock& clock) {
   BKFS_ASSIGN(auto store, OpenStore(config.url, false));
   BKFS_ASSIGN(RepoHeader header, ReadHeader(*store));
+  BKFS_TRY(ReadEpochs(*store, header).status());
+  BKFS_TRY(CheckEpochsReach(header, key));
   // Told apart from damage to the repository: a key file that was tampered with does not fit.
   Status fits = CheckKeyfileAgainst(key, header);
   if (fits.Is(Code::kCorrupt)) return Status(Code::kWrongKey, fits.message());

@@ -57,6 +57,22 @@ Signature SigningKey::Sign(ByteView message) const {
   return out;
 }
 
+BoxKey SigningKey::AsBoxKey() const {
+  BKFS_CHECK(!empty());
+  Secret secret(crypto_scalarmult_curve25519_BYTES);
+  BKFS_CHECK(crypto_sign_ed25519_sk_to_curve25519(secret.mutable_view().data(),
+                                                  expanded_.view().data()) == 0);
+  return BoxKey(std::move(secret));
+}
+
+Result<PublicKey> BoxPublicKeyOf(const PublicKey& signing_key) {
+  PublicKey out;
+  if (crypto_sign_ed25519_pk_to_curve25519(out.data(), signing_key.data()) != 0) {
+    return Status(Code::kCorrupt, "the public key " + ToHex(signing_key) + " is none");
+  }
+  return out;
+}
+
 KeyId KeyIdOf(const PublicKey& signing_key) {
   Hash256 hash = HashBytes(signing_key);
   KeyId id;

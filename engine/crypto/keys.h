@@ -42,6 +42,9 @@ class SigningKey {
   ByteView seed() const { return seed_.view(); }
   KeyId id() const;
   Signature Sign(ByteView message) const;
+  // The X25519 key pair that follows from it: what is sealed to BoxPublicKeyOf(public_key()), it
+  // opens.
+  BoxKey AsBoxKey() const;
   SigningKey Clone() const { return empty() ? SigningKey() : SigningKey(seed_.Clone()); }
 
  private:
@@ -50,6 +53,8 @@ class SigningKey {
   PublicKey public_{};
 };
 KeyId KeyIdOf(const PublicKey& signing_key);
+// The X25519 public key that follows from a signing key. kCorrupt for bytes that are no such key.
+Result<PublicKey> BoxPublicKeyOf(const PublicKey& signing_key);
 bool VerifySignature(const PublicKey& signer, ByteView message, const Signature& signature);
 
 // Argon2id (RFC 9106, version 0x13) to 32 bytes. kInvalid above the limits of doc/format.md

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "engine/crypto/hash.h"
+#include "engine/format/epoch.h"
 #include "engine/format/keyfile.h"
 
 namespace bkfs {
@@ -14,6 +15,13 @@ Secret DeriveEpochSecret(std::string_view context, const Secret& master, uint32_
   return DeriveKey(context, material.view());
 }
 
+// Which object says that there is such an epoch.
+Status MissingEpoch(uint32_t epoch) {
+  return {Code::kCorrupt,
+          EpochName(epoch) + " is missing from the store: this key is of that epoch"};
+}
+}  // namespace
+
 EpochSecrets MasterEpoch(const Secret& master, uint32_t epoch) {
   EpochSecrets out;
   out.epoch = epoch;
@@ -23,8 +31,7 @@ EpochSecrets MasterEpoch(const Secret& master, uint32_t epoch) {
   return out;
 }
 
-// What of an epoch a key of `type` holds.
-EpochSecrets DerivedEpoch(const EpochSecrets& from, KeyType type) {
+EpochSecrets EpochFor(const EpochSecrets& from, KeyType type) {
   EpochSecrets out;
   out.epoch = from.epoch;
   if (MayReadContents(type)) out.content = from.content.Clone();
@@ -33,20 +40,22 @@ EpochSecrets DerivedEpoch(const EpochSecrets& from, KeyType type) {
   return out;
 }
 
-Status CheckEpoch(const EpochSecrets& have, const RepoHeader& header) {
-  const EpochPublicKeys* want = header.FindEpoch(have.epoch);
+EpochPublicKeys PublicKeysOf(const EpochSecrets& all) {
+  return {all.epoch, all.content.public_key(), all.tree.public_key(), all.log.public_key()};
+}
+
+Status CheckEpochSecrets(const EpochSecrets& secrets, const EpochPublicKeys& want) {
   auto fits = [](const BoxKey& key, const PublicKey& public_key) {
     return key.empty() || key.public_key() == public_key;
   };
-  if (want != nullptr && fits(have.content, want->content) && fits(have.tree, want->tree) &&
-      fits(have.log, want->log)) {
+  if (secrets.epoch == want.epoch && fits(secrets.content, want.content) &&
+      fits(secrets.tree, want.tree) && fits(secrets.log, want.log)) {
     return {};
   }
-  return {Code::kCorrupt, "the keyfile's secrets of epoch " + std::to_string(have.epoch) +
-                              " do not give the public keys in the repository's header: one of "
-                              "the two was tampered with"};
+  return {Code::kCorrupt, "the secrets of epoch " + std::to_string(secrets.epoch) +
+                              " do not give the public keys in the repository: one of the two was "
+                              "tampered with"};
 }
-}  // namespace
 
 const EpochSecrets* KeyMaterial::FindEpoch(uint32_t epoch) const {
   for (const EpochSecrets& secrets : epochs) {
@@ -83,8 +92,7 @@ RepoHeader HeaderFor(const KeyMaterial& master, int64_t created_ns, Cipher ciphe
   out.chunks = chunks;
   out.master = master.master_public;
   for (const EpochSecrets& epoch : master.epochs) {
-    out.epochs.push_back(
-        {epoch.epoch, epoch.content.public_key(), epoch.tree.public_key(), epoch.log.public_key()});
+    out.epochs.push_back(PublicKeysOf(epoch));
   }
   return out;
 }
@@ -105,7 +113,7 @@ KeyMaterial DeriveMaterial(const KeyMaterial& master, KeyType type, const std::s
   }
   if (MayWrite(type)) out.chunker_key = master.chunker_key.Clone();
   if (MayReadLog(type)) {
-    for (const EpochSecrets& epoch : master.epochs) out.epochs.push_back(DerivedEpoch(epoch, type));
+    for (const EpochSecrets& epoch : master.epochs) out.epochs.push_back(EpochFor(epoch, type));
   }
   Badge badge;
   badge.key = out.signing.id();
@@ -138,8 +146,13 @@ Status CheckKeyfileAgainst(const KeyMaterial& material, const RepoHeader& header
         badge.label != material.label) {
       return {Code::kCorrupt, "the keyfile's badge is of another key: it was tampered with"};
     }
+    if (badge.epoch > header.epochs.back().epoch) return MissingEpoch(badge.epoch);
   }
-  for (const EpochSecrets& epoch : material.epochs) BKFS_TRY(CheckEpoch(epoch, header));
+  for (const EpochSecrets& secrets : material.epochs) {
+    const EpochPublicKeys* want = header.FindEpoch(secrets.epoch);
+    if (want == nullptr) return MissingEpoch(secrets.epoch);
+    BKFS_TRY(CheckEpochSecrets(secrets, *want).WithContext("keyfile"));
+  }
   return {};
 }
 

@@ -268,6 +268,15 @@ Status TakeEpochSecret(uint8_t tag, ByteView value, KeyMaterial& out) {
   return {};
 }
 
+Status CheckComplete(const EpochSecrets& epoch, KeyType type) {
+  if (epoch.content.empty() == TypeHas(type, kContentSecret) ||
+      epoch.tree.empty() == TypeHas(type, kTreeSecret) ||
+      epoch.log.empty() == TypeHas(type, kLogSecret)) {
+    return Damaged("an epoch lacks a secret");
+  }
+  return {};
+}
+
 Status TakeField(uint8_t tag, ByteView value, KeyMaterial& out) {
   const size_t want = IsEpochTag(tag) ? 4 + kKeySize : kKeySize;
   if (tag != kBadge && value.size() != want) return Damaged("a field has the wrong length");
@@ -307,13 +316,7 @@ Status ParsePayload(ByteView payload, KeyMaterial& out) {
       return Damaged("field " + std::to_string(tag) + " is missing");
     }
   }
-  for (const EpochSecrets& epoch : out.epochs) {
-    if (epoch.content.empty() == TypeHas(out.type, kContentSecret) ||
-        epoch.tree.empty() == TypeHas(out.type, kTreeSecret) ||
-        epoch.log.empty() == TypeHas(out.type, kLogSecret)) {
-      return Damaged("an epoch lacks a secret");
-    }
-  }
+  for (const EpochSecrets& epoch : out.epochs) BKFS_TRY(CheckComplete(epoch, out.type));
   return {};
 }
 
@@ -328,6 +331,37 @@ Status CheckConsistent(const KeyMaterial& material, const ArmouredKey& armoured)
   return {};
 }
 }  // namespace
+
+Secret EncodeEpochSecrets(const EpochSecrets& secrets) {
+  Bytes out;
+  constexpr size_t kMost = 4 + 3 * (3 + 4 + kKeySize);
+  out.reserve(kMost);  // never reallocated: wiping it wipes all of them
+  AppendInt(out, kFormatVersion);
+  PutEpochSecret(out, kContentSecret, secrets.epoch, secrets.content);
+  PutEpochSecret(out, kTreeSecret, secrets.epoch, secrets.tree);
+  PutEpochSecret(out, kLogSecret, secrets.epoch, secrets.log);
+  Secret payload = Secret::CopyOf(out);
+  WipeMemory(out);
+  return payload;
+}
+
+Result<EpochSecrets> DecodeEpochSecrets(ByteView payload, KeyType type) {
+  ByteReader reader(payload);
+  uint32_t version = reader.Take<uint32_t>();
+  if (!reader.ok()) return Damaged("it has been cut");
+  BKFS_TRY(CheckVersion(version, "grant"));
+  KeyMaterial out;
+  while (reader.remaining() > 0) {
+    uint8_t tag = reader.Take<uint8_t>();
+    uint16_t length = reader.Take<uint16_t>();
+    ByteView value = reader.TakeBytes(length);
+    if (!reader.ok() || !IsEpochTag(tag)) return Damaged("a field is none of an epoch");
+    BKFS_TRY(TakeField(tag, value, out));
+  }
+  if (out.epochs.size() != 1) return Damaged("it is not of one epoch");
+  BKFS_TRY(CheckComplete(out.epochs[0], type));
+  return std::move(out.epochs[0]);
+}
 
 std::string EncodeKeyfile(const KeyMaterial& material, ByteView passphrase) {
   Secret payload = EncodePayload(material);

@@ -37,6 +37,18 @@ struct KeyMaterial {
   const EpochSecrets* FindEpoch(uint32_t epoch) const;
 };
 
+// Of one epoch: everything, as it follows from the master key; and what a key of `type` gets of
+// that.
+EpochSecrets MasterEpoch(const Secret& master, uint32_t epoch);
+EpochSecrets EpochFor(const EpochSecrets& from, KeyType type);
+EpochPublicKeys PublicKeysOf(const EpochSecrets& all);
+// kCorrupt when one of the secrets does not give its public key.
+Status CheckEpochSecrets(const EpochSecrets& secrets, const EpochPublicKeys& want);
+// What an epoch's grant seals (section 14): the fields of `secrets` in the keyfile's form.
+Secret EncodeEpochSecrets(const EpochSecrets& secrets);
+// kCorrupt unless it holds exactly what a key of `type` needs of one epoch.
+Result<EpochSecrets> DecodeEpochSecrets(ByteView payload, KeyType type);
+
 // Everything of a master key, for epochs 1..last_epoch.
 KeyMaterial MasterMaterial(Secret master, const RepoId& repo, uint32_t last_epoch);
 // The public keys that go into the header.
@@ -55,8 +67,9 @@ using PassphraseSource = std::function<Result<Secret>()>;
 // kWrongKey for a wrong passphrase, kCorrupt for damage, kUnsupported for a newer version.
 Result<KeyMaterial> DecodeKeyfile(std::string_view text, const PassphraseSource& passphrase);
 
-// The checks of section 3 against the repository's header: kWrongKey when the keyfile is of another
-// repository, kCorrupt when it was tampered with.
+// The checks of section 3 against the repository's header, whose epochs must be all there are:
+// kWrongKey when the keyfile is of another repository, kCorrupt when it was tampered with, or knows
+// an epoch whose object is missing.
 Status CheckKeyfileAgainst(const KeyMaterial& material, const RepoHeader& header);
 
 }  // namespace bkfs

@@ -27,7 +27,7 @@ class CompactRun {
       : maintainer_(maintainer),
         repo_(maintainer.repo()),
         options_(options),
-        keys_(repo_.key()),
+        keys_(repo_.epochs()),
         tree_id_key_(TreeIdKey(repo_.key().id_key.view())) {}
   Result<CompactReport> Run();
 

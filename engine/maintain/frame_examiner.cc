@@ -20,7 +20,7 @@ size_t FrameVerdict::good_frames() const {
 FrameExaminer::FrameExaminer(Repository& repo)
     : repo_(repo),
       tree_id_key_(repo.key().id_key.empty() ? Secret() : TreeIdKey(repo.key().id_key.view())),
-      keys_(repo.key()) {}
+      keys_(repo.epochs()) {}
 
 bool FrameExaminer::CanJudge(PackKind kind) const {
   return repo_.has_index() && repo_.blobs().CanRead(kind);

@@ -113,7 +113,9 @@ Result<LeaseTable> ReadLeases(Repository& repo, const LeaseId& self, int64_t now
   for (const auto& [id, names] : listed) {
     if (id == self) continue;
     if (!names.lease) {
-      TidyUp(repo, id, names);
+      // A list that is long in the making may have missed a lease put meanwhile.
+      const auto there = repo.store().Size(LeaseName(id));
+      if (there.code() == Code::kNotFound) TidyUp(repo, id, names);
       continue;
     }
     auto lease = ReadLease(repo, id);

@@ -74,6 +74,24 @@ Status Maintainer::ReadStore(RepositoryView& view) {
   return options_.dry_run ? OkStatus() : repo_.SettleUnlistedPacks();
 }
 
+// A holder that came after the first look may build on a snapshot that was forgotten since, before
+// the snapshots were listed. Both looks count: what either lease state pins is kept.
+Status Maintainer::LookAtLeasesAgain(RepositoryView& view) {
+  BKFS_ASSIGN(LeaseTable again, ReadLeases(repo_, lease_ ? lease_->id() : LeaseId(), view.now_ns));
+  for (auto& held : again.leases) {
+    if (held.lapsed) {
+      // It lapsed while this went on, or was ended just now; the next look will see to it.
+      held.lapsed = false;
+    }
+    for (const auto& root : held.state.roots) {
+      Status marked = view.marks->MarkTree(root);
+      if (!marked.ok() && !(marked.Is(Code::kCorrupt) && options_.ignore_damage)) return marked;
+    }
+    view.leases.leases.push_back(std::move(held));
+  }
+  return {};
+}
+
 // A record that cannot be verified because it, or its writer's badge, is damaged may be mended yet:
 // what it uses must not go before somebody has said so.
 Status Maintainer::CheckRefused(const SnapshotList& list) {
@@ -126,6 +144,7 @@ Result<RepositoryView> Maintainer::Look() {
     BKFS_ASSIGN(UsageMarks marks, UsageMarks::Begin(repo_, view.store, *view.log));
     view.marks = std::make_unique<UsageMarks>(std::move(marks));
     trouble = MarkSnapshots(view);
+    if (trouble.ok()) trouble = LookAtLeasesAgain(view);
     if (trouble.ok()) {
       if (view.marks->missing() > 0) {
         repo_.log().Warning(std::to_string(view.marks->missing()) +

@@ -52,8 +52,6 @@ class Maintainer {
   // Replaces these index segments by as few as hold their packs, less those in `without`.
   Status RewriteSegments(const std::vector<IndexId>& segments,
                          const std::unordered_set<PackId, IdHash>& without);
-  // Puts one index segment for packs that are in the store.
-  Status PutSegment(const std::vector<IndexedPack>& packs, const std::vector<IndexId>& replaces);
 
   Repository& repo() { return repo_; }
   uint64_t deleted_packs() const { return deleted_packs_; }
@@ -67,6 +65,7 @@ class Maintainer {
       : repo_(repo), options_(std::move(options)), progress_(std::move(progress)) {}
   Status ReadStore(RepositoryView& view);
   Status HandleLeases(RepositoryView& view);
+  Status LookAtLeasesAgain(RepositoryView& view);
   Status CheckRefused(const SnapshotList& list);
   Status MarkSnapshots(RepositoryView& view);
   uint64_t LowestInForce(const RepositoryView& view, const std::vector<PackId>& doomed);

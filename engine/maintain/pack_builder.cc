@@ -51,7 +51,7 @@ Status PackBuilder::SealOpenFrame() {
   if (plain_blobs_.empty()) return {};
   if (object_.empty()) object_ = EncodePackHeader(kind_);
   if (!sealer_) {
-    const EpochPublicKeys& epoch = repo_.header().epochs.back();
+    const EpochPublicKeys epoch = repo_.epochs().Newest();
     Secret key = RandomSecret(32);
     PackSlot slot;
     slot.epoch = epoch.epoch;

@@ -15,8 +15,6 @@ namespace bkfs {
 
 namespace {
 constexpr int kRounds = 10;  // as often may somebody else be quicker
-constexpr uint64_t kSegmentBytes = 32ULL << 20;
-constexpr size_t kSegmentPacks = 512;
 
 using PackSet = std::unordered_set<PackId, IdHash>;
 
@@ -276,18 +274,9 @@ Status RepairRun::SortOut(const CheckFindings& findings) {
   return {};
 }
 
+// As of no entry of the log: whoever loads these looks whether the packs are in the store.
 Status RepairRun::IndexPacks(const std::vector<IndexedPack>& packs) {
-  std::vector<IndexedPack> some;
-  uint64_t bytes = 0;
-  for (const auto& pack : packs) {
-    bytes += pack.footer.body.size();
-    some.push_back(pack);
-    if (bytes < kSegmentBytes && some.size() < kSegmentPacks) continue;
-    BKFS_TRY(maintainer_.PutSegment(some, {}));
-    some.clear();
-    bytes = 0;
-  }
-  return some.empty() ? OkStatus() : maintainer_.PutSegment(some, {});
+  return packs.empty() ? OkStatus() : repo_.PutSegments(packs, 0);
 }
 
 Result<std::vector<IndexId>> RepairRun::SegmentsWith(const PackSet& packs) {

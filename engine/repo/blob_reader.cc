@@ -15,7 +15,7 @@ FrameCodec& ThreadCodec() {
 
 Secret TreeIdKey(ByteView id_key) { return DeriveKey("bkfs v1 tree id", id_key); }
 
-BlobReader::BlobReader(Backend& store, IndexCache& index, const KeyMaterial& key,
+BlobReader::BlobReader(Backend& store, IndexCache& index, const KeyMaterial& key, Epochs& epochs,
                        const RepoHeader& header, Logger& log, std::function<Status()> refresh,
                        Options options)
     : store_(store),
@@ -26,7 +26,7 @@ BlobReader::BlobReader(Backend& store, IndexCache& index, const KeyMaterial& key
       refresh_(std::move(refresh)),
       tree_id_key_(TreeIdKey(key.id_key.view())),
       frames_(options.frame_cache_bytes),
-      pack_keys_(key),
+      pack_keys_(epochs),
       prefetch_(options.prefetch_threads, 16) {}
 
 BlobReader::~BlobReader() { prefetch_.Drain(); }

@@ -38,8 +38,9 @@ class BlobReader {
   };
   // References must outlive it. `refresh` reloads the index once when a blob is not known (another
   // machine may have written it); may be empty.
-  BlobReader(Backend& store, IndexCache& index, const KeyMaterial& key, const RepoHeader& header,
-             Logger& log, std::function<Status()> refresh, Options options);
+  BlobReader(Backend& store, IndexCache& index, const KeyMaterial& key, Epochs& epochs,
+             const RepoHeader& header, Logger& log, std::function<Status()> refresh,
+             Options options);
   ~BlobReader();
 
   // kDenied: this key cannot open blobs of that kind; kNotFound: in no known pack; kCorrupt:

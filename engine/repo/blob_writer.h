@@ -16,6 +16,7 @@
 #include "engine/format/keyfile.h"
 #include "engine/repo/backend.h"
 #include "engine/repo/blob_reader.h"
+#include "engine/repo/epochs.h"
 #include "engine/repo/key_directory.h"
 #include "engine/repo/maintenance_log.h"
 #include "engine/repo/pack_spool.h"
@@ -66,6 +67,7 @@ class BlobWriter final : public PendingBlobs {
     IndexCache& index;
     KeyDirectory& keys;
     const KeyMaterial& key;
+    Epochs& epochs;
     const RepoHeader& header;
     Logger& log;
     Clock& clock;

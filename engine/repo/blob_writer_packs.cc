@@ -18,7 +18,7 @@ uint64_t FooterBytes(const std::vector<IndexedPack>& packs) {
 }  // namespace
 
 Result<std::shared_ptr<BlobWriter::TravellingPack>> BlobWriter::NewPack(PackKind kind) {
-  const EpochPublicKeys& epoch = context_.header.epochs.back();
+  const EpochPublicKeys epoch = context_.epochs.Newest();
   auto pack = std::make_shared<TravellingPack>();
   pack->kind = kind;
   pack->key = RandomSecret(32);

@@ -73,6 +73,7 @@ Status KeyDirectory::LoadOne(const std::string& name) {
     signer.label = badge.label;
     signer.public_key = badge.public_key;
     signer.created_ns = badge.created_ns;
+    signer.epoch = badge.epoch;
     MutexLock lock(mutex_);
     // Two threads may have read it at the same time.
     const bool known = std::any_of(signers_.begin(), signers_.end(),

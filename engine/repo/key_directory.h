@@ -21,6 +21,7 @@ struct Signer {
   std::string label;
   PublicKey public_key{};
   int64_t created_ns = 0;
+  uint32_t epoch = 1;  // the newest when it was made
   std::optional<Revocation> revocation;
 
   bool revoked() const { return revocation.has_value(); }

@@ -142,6 +142,7 @@ Status LeaseHolder::PutState(LeaseState state) {
 
 Status LeaseHolder::RenewLocked() {
   if (!heed_) return {Code::kUnavailable, "this lease has not been started yet"};
+  BKFS_TRY(repo_.epochs().Refresh());  // a mount that runs for weeks meets rotations
   // The log, then the index: what was dropped from the log is gone from the index too.
   BKFS_TRY(repo_.maintenance().Refresh());
   auto condemned = repo_.maintenance().Current();

@@ -9,7 +9,7 @@ namespace {
 constexpr size_t kKeySize = 32;
 }
 
-PackKeys::PackKeys(const KeyMaterial& key) : key_(key), region_(kCapacity * kKeySize) {}
+PackKeys::PackKeys(Epochs& epochs) : epochs_(epochs), region_(kCapacity * kKeySize) {}
 
 Result<Secret> PackKeys::Open(uint32_t pack_number, const CachedPack& pack, uint32_t slot) {
   const uint64_t id = uint64_t{pack_number} << 32 | slot;
@@ -23,16 +23,15 @@ Result<Secret> PackKeys::Open(uint32_t pack_number, const CachedPack& pack, uint
   }
   if (slot >= pack.slots.size()) return Status(Code::kCorrupt, "frame names a missing key slot");
   const PackSlot& sealed = pack.slots[slot];
-  const EpochSecrets* secrets = key_.FindEpoch(sealed.epoch);
-  const BoxKey* box = nullptr;
-  if (secrets) box = pack.kind == PackKind::kContents ? &secrets->content : &secrets->tree;
-  if (!box || box->empty()) {
+  auto secrets = epochs_.Secrets(sealed.epoch);
+  if (!secrets.ok()) return secrets.status();
+  const bool contents = pack.kind == PackKind::kContents;
+  const BoxKey& box = contents ? (*secrets)->content : (*secrets)->tree;
+  if (box.empty()) {
     return Status(Code::kDenied,
-                  std::string("this ") + std::string(KeyTypeName(key_.type)) + " key cannot open " +
-                      (pack.kind == PackKind::kContents ? "contents" : "directories") +
-                      " of epoch " + std::to_string(sealed.epoch));
+                  std::string("this key cannot open ") + (contents ? "contents" : "directories"));
   }
-  auto key = box->Open(sealed.box);
+  auto key = box.Open(sealed.box);
   if (!key.ok()) {
     return Status(Code::kCorrupt, "the key slot of pack " + pack.id.hex() + " does not open");
   }

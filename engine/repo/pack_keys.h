@@ -6,7 +6,7 @@
 
 #include "engine/base/mutex.h"
 #include "engine/cache/index_cache.h"
-#include "engine/format/keyfile.h"
+#include "engine/repo/epochs.h"
 
 namespace bkfs {
 
@@ -14,7 +14,7 @@ namespace bkfs {
 // Least recently used first out. Thread-safe.
 class PackKeys {
  public:
-  explicit PackKeys(const KeyMaterial& key);  // must outlive it
+  explicit PackKeys(Epochs& epochs);  // must outlive it
 
   // The data key of a slot; kDenied when this keyfile lacks the secret, kCorrupt when the slot does
   // not open.
@@ -23,7 +23,7 @@ class PackKeys {
 
  private:
   static constexpr size_t kCapacity = 1024;
-  const KeyMaterial& key_;
+  Epochs& epochs_;
   Mutex mutex_;
   Secret region_ BKFS_GUARDED_BY(mutex_);
   std::list<std::pair<uint64_t, size_t>> order_ BKFS_GUARDED_BY(mutex_);  // id, place

@@ -11,6 +11,7 @@ namespace bkfs {
 
 namespace {
 constexpr std::string_view kHeaderName = "bkfs.repo";
+constexpr std::string_view kEpochNote = "newest epoch";
 constexpr int kIndexSlots = 16;  // processes that use one cache directory at the same time
 
 class NotesOfIndex final : public SeenRecords {
@@ -72,8 +73,10 @@ Result<std::unique_ptr<Repository>> Repository::Open(std::unique_ptr<Backend> st
                                                      KeyMaterial key, const Options& options,
                                                      Logger& log, Clock& clock) {
   BKFS_ASSIGN(RepoHeader header, ReadHeader(*store));
+  BKFS_ASSIGN(const std::vector<Epoch> epochs, ReadEpochs(*store, header));
+  BKFS_TRY(CheckEpochsReach(header, key));
   if (key.type == KeyType::kMaster && key.repo == header.repo) {
-    // A master key knows all epochs; the header says how many there are.
+    // A master key knows all epochs; the store says how many there are.
     key = MasterMaterial(std::move(key.master), header.repo, header.epochs.back().epoch);
   }
   BKFS_TRY(CheckKeyfileAgainst(key, header));
@@ -81,15 +84,20 @@ Result<std::unique_ptr<Repository>> Repository::Open(std::unique_ptr<Backend> st
       new Repository(std::move(store), std::move(key), std::move(header), log, clock));
   repo->keys_ = std::make_unique<KeyDirectory>(*repo->store_, repo->header_, log);
   BKFS_TRY(repo->keys_->Refresh());
+  repo->epochs_ = std::make_unique<Epochs>(*repo->store_, repo->header_, repo->key_, log);
+  BKFS_TRY(repo->epochs_->Adopt(epochs));
   repo->maintenance_ = std::make_unique<MaintenanceLog>(*repo->store_, *repo->keys_, repo->header_);
   repo->removals_ = std::make_unique<Removals>(*repo->store_, *repo->keys_, repo->header_);
   repo->local_directory_ =
       options.cache_directory + "/" + repo->header_.repo.hex() + "/" + repo->key_.id().hex();
   BKFS_TRY(MakeDirectories(repo->local_directory_, 0700));
-  if (!repo->key_.index_key.empty()) BKFS_TRY(repo->OpenIndex(options));
-  repo->snapshots_ = std::make_unique<SnapshotStore>(
-      SnapshotStore::Context{*repo->store_, *repo->keys_, *repo->removals_, *repo->maintenance_,
-                             repo->key_, repo->header_, log, clock, repo->seen_.get()});
+  if (!repo->key_.index_key.empty()) {
+    BKFS_TRY(repo->OpenIndex(options));
+    BKFS_TRY(repo->RememberEpoch());
+  }
+  repo->snapshots_ = std::make_unique<SnapshotStore>(SnapshotStore::Context{
+      *repo->store_, *repo->keys_, *repo->removals_, *repo->maintenance_, repo->key_,
+      *repo->epochs_, repo->header_, log, clock, repo->seen_.get()});
   return repo;
 }
 
@@ -112,9 +120,29 @@ Status Repository::OpenIndex(const Options& options) {
   reading.frame_cache_bytes = options.frame_cache;
   reading.prefetch_threads = options.prefetch_threads;
   blobs_ = std::make_unique<BlobReader>(
-      *store_, *index_, key_, header_, log_, [this] { return RefreshIndex(); }, reading);
+      *store_, *index_, key_, *epochs_, header_, log_, [this] { return RefreshIndex(); }, reading);
   trees_ = std::make_unique<TreeSource>(*blobs_, nullptr, options.tree_cache);
   return RefreshIndex();
+}
+
+// A store that hides an epoch would have new data sealed to keys that a revoked reader holds.
+Status Repository::RememberEpoch() {
+  const uint32_t newest = epochs_->Newest().epoch;
+  BKFS_ASSIGN(auto note, seen_->GetNote(kEpochNote));
+  const uint32_t before = note && note->size() == sizeof newest ? Load<uint32_t>(note->data()) : 0;
+  if (before == newest) return {};
+  if (before > newest) {
+    return {Code::kCorrupt, EpochName(before) +
+                                " was here before and has vanished: the store was rolled back. Put "
+                                "it back, or if you restored an older copy of the store yourself, "
+                                "remove " +
+                                local_directory_};
+  }
+  Bytes value;
+  AppendInt(value, newest);
+  Status noted = seen_->PutNote(kEpochNote, value);
+  if (!noted.ok()) log_.Warning("local note not kept: " + noted.message());
+  return {};
 }
 
 Secret Repository::LocalKey(std::string_view purpose) const {
@@ -276,7 +304,8 @@ Status Repository::DropDeletedWith(const CondemnedPacks& log, uint64_t as_of,
     }));
     present_ = std::move(present);
   }
-  std::erase_if(packs, [&](const IndexedPack& pack) { return !present_->contains(pack.id); });
+  const std::set<PackId>& present = *present_;
+  std::erase_if(packs, [&](const IndexedPack& pack) { return !present.contains(pack.id); });
   return {};
 }
 
@@ -389,7 +418,7 @@ Result<std::unique_ptr<BlobWriter>> Repository::NewWriter(std::unique_ptr<PackSp
   if (self.revoked()) {
     return Status(Code::kDenied, "this key (" + self.id.hex() + ") has been revoked");
   }
-  BlobWriter::Context context{*store_, *index_, *keys_, key_, header_, log_, clock_};
+  BlobWriter::Context context{*store_, *index_, *keys_, key_, *epochs_, header_, log_, clock_};
   return std::make_unique<BlobWriter>(context, std::move(spool), options);
 }
 

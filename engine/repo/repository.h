@@ -14,6 +14,7 @@
 #include "engine/repo/backend.h"
 #include "engine/repo/blob_reader.h"
 #include "engine/repo/blob_writer.h"
+#include "engine/repo/epochs.h"
 #include "engine/repo/key_directory.h"
 #include "engine/repo/maintenance_log.h"
 #include "engine/repo/removals.h"
@@ -52,11 +53,13 @@ class Repository {
   ~Repository();
 
   Backend& store() { return *store_; }
+  // With the epochs that there were when it was opened.
   const RepoHeader& header() const { return header_; }
   const KeyMaterial& key() const { return key_; }
   Logger& log() { return log_; }
   Clock& clock() { return clock_; }
   KeyDirectory& keys() { return *keys_; }
+  Epochs& epochs() { return *epochs_; }
   SnapshotStore& snapshots() { return *snapshots_; }
   MaintenanceLog& maintenance() { return *maintenance_; }
   Removals& removals() { return *removals_; }
@@ -106,6 +109,7 @@ class Repository {
   Repository(std::unique_ptr<Backend> store, KeyMaterial key, RepoHeader header, Logger& log,
              Clock& clock);
   Status OpenIndex(const Options& options);
+  Status RememberEpoch();
   Result<bool> LoadSegments(const std::set<IndexId>& present, const std::set<IndexId>& known)
       BKFS_REQUIRES(refresh_mutex_);
   Status LoadSegment(const IndexId& id) BKFS_REQUIRES(refresh_mutex_);
@@ -124,6 +128,7 @@ class Repository {
   Clock& clock_;
   std::string local_directory_;
   std::unique_ptr<KeyDirectory> keys_;
+  std::unique_ptr<Epochs> epochs_;
   std::unique_ptr<MaintenanceLog> maintenance_;
   std::unique_ptr<Removals> removals_;
   std::unique_ptr<IndexCache> index_;
@@ -136,7 +141,7 @@ class Repository {
   std::optional<std::set<PackId>> present_ BKFS_GUARDED_BY(refresh_mutex_);
 };
 
-// Reads and checks bkfs.repo. kNoRepository when there is none.
+// Reads and checks bkfs.repo alone. kNoRepository when there is none.
 Result<RepoHeader> ReadHeader(Backend& store);
 
 }  // namespace bkfs

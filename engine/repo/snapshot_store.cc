@@ -88,11 +88,7 @@ Result<std::shared_ptr<const Snapshot>> SnapshotStore::LoadOne(const std::string
   if (!signer.ok()) return signer.status();
   BKFS_TRY(VerifySnapshotSignature(object, signer->public_key));
   BKFS_ASSIGN(snapshot->signature, Judge(*signer, id));
-  const EpochSecrets* secrets = context_.key.FindEpoch(snapshot->envelope.epoch);
-  if (!secrets || secrets->log.empty()) {
-    return Status(Code::kDenied,
-                  "this key has no log key of epoch " + std::to_string(snapshot->envelope.epoch));
-  }
+  BKFS_ASSIGN(const EpochSecrets* secrets, context_.epochs.Secrets(snapshot->envelope.epoch));
   BKFS_ASSIGN(snapshot->body, OpenSnapshotBody(object, secrets->log));
   return std::shared_ptr<const Snapshot>(std::move(snapshot));
 }
@@ -262,8 +258,8 @@ Result<std::shared_ptr<const Snapshot>> SnapshotStore::Resolve(std::string_view 
 }
 
 Result<Entry> SnapshotStore::Root(const Snapshot& snapshot) {
-  const EpochSecrets* secrets = context_.key.FindEpoch(snapshot.envelope.epoch);
-  if (!secrets || secrets->tree.empty()) {
+  BKFS_ASSIGN(const EpochSecrets* secrets, context_.epochs.Secrets(snapshot.envelope.epoch));
+  if (secrets->tree.empty()) {
     return Status(Code::kDenied, "a " + std::string(KeyTypeName(context_.key.type)) +
                                      " key cannot read directories");
   }
@@ -308,7 +304,8 @@ Result<std::shared_ptr<const Snapshot>> SnapshotStore::Commit(SnapshotBody body,
                                                               const Entry& root) {
   BKFS_TRY(CheckSeriesName(body.name));
   MutexLock one_at_a_time(commit_mutex_);
-  const EpochPublicKeys& epoch = context_.header.epochs.back();
+  BKFS_TRY(context_.epochs.Refresh());  // a machine that runs for long would miss a rotation
+  const EpochPublicKeys epoch = context_.epochs.Newest();
   auto snapshot = std::make_shared<Snapshot>();
   BKFS_ASSIGN(auto last, LastOwnRecord());
   snapshot->envelope.epoch = epoch.epoch;

@@ -12,6 +12,7 @@
 #include "engine/format/keyfile.h"
 #include "engine/format/snapshot.h"
 #include "engine/repo/backend.h"
+#include "engine/repo/epochs.h"
 #include "engine/repo/key_directory.h"
 #include "engine/repo/maintenance_log.h"
 #include "engine/repo/removals.h"
@@ -61,6 +62,7 @@ class SnapshotStore {
     Removals& removals;
     MaintenanceLog& maintenance;
     const KeyMaterial& key;
+    Epochs& epochs;
     const RepoHeader& header;
     Logger& log;
     Clock& clock;

@@ -127,6 +127,9 @@ class StagingImpl final : public Staging {
   Result<bool> IsUntouched(const Series& series) BKFS_REQUIRES(tree_mutex_);
   NameHash HashName(std::string_view name) const;
 
+  Status AdoptSeries(std::string_view name, const NewNode& how,
+                     const std::optional<SnapshotList>& list) BKFS_EXCLUDES(tree_mutex_);
+
   // -- staging_lease.cc --
   Result<bool> TakeLease();
   Status SaveLease();
@@ -134,7 +137,7 @@ class StagingImpl final : public Staging {
   Result<LeasePins> Heed(const std::shared_ptr<const CondemnedPacks>& condemned)
       BKFS_EXCLUDES(tree_mutex_);
   Result<bool> BaseCounts(const Series& series) BKFS_REQUIRES(tree_mutex_);
-  Status ConfirmBases() BKFS_REQUIRES(tree_mutex_);
+  Status ConfirmBases(std::string_view only = {}) BKFS_REQUIRES(tree_mutex_);
   Status DistrustStored(Series& series, bool whole) BKFS_REQUIRES(tree_mutex_);
   Status ImportWhole(Series& series) BKFS_REQUIRES(tree_mutex_);
   Status BeginLeaseAnew() BKFS_REQUIRES(commit_mutex_);

@@ -106,10 +106,12 @@ Result<bool> StagingImpl::BaseCounts(const Series& series) {
   return there.ok() && !repo_.removals().IsRemoved(id);
 }
 
-// The bases are pinned now. Those that were not all the time must be there still.
-Status StagingImpl::ConfirmBases() {
+// The bases (of one series, or of all) are pinned now. Those that were not all the time must be
+// there still.
+Status StagingImpl::ConfirmBases(std::string_view only) {
   bool dropped = false;
   for (auto& [name, series] : series_) {
+    if (!only.empty() && name != only) continue;
     if (series.record.ended || series.record.last_root.empty()) continue;
     BKFS_ASSIGN(bool counts, BaseCounts(series));
     if (counts) continue;

@@ -36,8 +36,27 @@ Result<NodeAttr> StagingImpl::CreateSeries(std::string_view name, const NewNode&
   if (MayReadLog(repo_.key().type) && MayReadTrees(repo_.key().type)) {
     BKFS_ASSIGN(list, repo_.snapshots().List());
   }
+  BKFS_TRY(AdoptSeries(name, how, list));
+  // What it builds on is pinned, and then looked at once more: doc/maintenance.md, W5.
+  bool builds = false;
+  {
+    MutexLock lock(tree_mutex_);
+    const Series* series = FindSeries(name);
+    builds = series && !series->record.last_root.empty();
+  }
+  if (builds) BKFS_TRY(lease_->Renew());
   MutexLock lock(tree_mutex_);
-  if (FindSeries(name)) return Status(Code::kExists, "this series is staged already");
+  if (builds) BKFS_TRY(ConfirmBases(name));
+  const Series* series = FindSeries(name);
+  if (!series) return Status(Code::kStale, "the series was ended while it was begun");
+  BKFS_ASSIGN(NodePtr root, Load(series->record.root));
+  return Attr(*root);
+}
+
+Status StagingImpl::AdoptSeries(std::string_view name, const NewNode& how,
+                                const std::optional<SnapshotList>& list) {
+  MutexLock lock(tree_mutex_);
+  if (FindSeries(name)) return {Code::kExists, "this series is staged already"};
   Series& series = series_[std::string(name)];
   const bool known = !series.record.last_root.empty();
   series.record.name = name;
@@ -62,8 +81,7 @@ Result<NodeAttr> StagingImpl::CreateSeries(std::string_view name, const NewNode&
     BKFS_TRY(BeginTree(series, root, true));
     ++series.change_count;
   }
-  BKFS_ASSIGN(NodePtr root, Load(series.record.root));
-  return Attr(*root);
+  return {};
 }
 
 Status StagingImpl::EndSeries(std::string_view name) {

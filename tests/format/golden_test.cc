@@ -13,6 +13,7 @@
 #include "engine/base/fd.h"
 #include "engine/codec/frame_codec.h"
 #include "engine/crypto/hash.h"
+#include "engine/format/epoch.h"
 #include "engine/format/keyfile.h"
 #include "engine/format/lease.h"
 #include "engine/format/maintenance.h"
@@ -61,6 +62,7 @@ class GoldenTest : public ::testing::Test {
   static LeaseState SomeLeaseState();
   void CheckKept(const Json& kept) const;
   void CheckKeptLeases(const Json& kept) const;
+  void CheckKeptEpoch(const Json& kept) const;
 
   RepoId repo_;
   KeyMaterial master_;
@@ -228,6 +230,14 @@ Json GoldenTest::Kept() const {
   out["derived_keyfile"] = EncodeKeyfile(derived, {});
   out["passphrase"] = kPassphrase;
   out["passphrase_keyfile"] = EncodeKeyfile(derived, AsBytes(kPassphrase));
+  const EpochSecrets third = MasterEpoch(master_.master, 3);
+  Epoch epoch;
+  epoch.keys = PublicKeysOf(third);
+  epoch.time_ns = kCreated;
+  epoch.grants = {MakeGrant(third, derived.type, derived.signing.public_key()).value()};
+  out["epoch"] = {{"name", EpochName(3)},
+                  {"object", ToHex(EncodeEpoch(epoch, repo_, master_.signing))},
+                  {"granted_keyfile", EncodeKeyfile(derived, {})}};
   out["lease"] = ToHex(EncodeLease(SomeLease(), repo_, Cipher::kAes256Gcm, master_.index_key.view(),
                                    master_.signing));
   out["lease_state"] = ToHex(EncodeLeaseState(SomeLeaseState(), repo_, Cipher::kChaCha20Poly1305,
@@ -276,6 +286,22 @@ void GoldenTest::CheckKeptLeases(const Json& kept) const {
             std::tie(pins.id, pins.number, pins.moved_past, pins.packs, pins.roots));
 }
 
+void GoldenTest::CheckKeptEpoch(const Json& kept) const {
+  const Json& vector = kept.at("epoch");
+  const Bytes object = ParseHex(vector.at("object").get<std::string>()).value();
+  auto epoch = DecodeEpoch(object, repo_, master_.master_public);
+  ASSERT_TRUE(epoch.ok()) << epoch.status().ToString();
+  EXPECT_EQ(EpochName(epoch->keys.epoch), vector.at("name"));
+  EXPECT_TRUE(CheckEpochSecrets(MasterEpoch(master_.master, 3), epoch->keys).ok());
+  auto key = DecodeKeyfile(vector.at("granted_keyfile").get<std::string>(), nullptr);
+  ASSERT_TRUE(key.ok()) << key.status().ToString();
+  const EpochGrant* grant = epoch->FindGrant(key->id());
+  ASSERT_NE(grant, nullptr);
+  auto opened = OpenGrant(*grant, epoch->keys, key->type, key->signing);
+  ASSERT_TRUE(opened.ok()) << opened.status().ToString();
+  EXPECT_EQ(opened->content.public_key(), epoch->keys.content);
+}
+
 TEST_F(GoldenTest, VectorsHold) {
   if (std::getenv("BKFS_WRITE_GOLDEN") != nullptr) {
     Json fresh = {{"format", "doc/format.md, version 1"}};
@@ -297,6 +323,7 @@ TEST_F(GoldenTest, VectorsHold) {
   }
   CheckKept(file.at("kept"));
   CheckKeptLeases(file.at("kept"));
+  CheckKeptEpoch(file.at("kept"));
   // What is in the file reads as what it was made of.
   auto object = [&file](const char* name) {
     return ParseHex(file["computed"]["maintenance"][name]["object"].get<std::string>()).value();

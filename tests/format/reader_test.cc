@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // scripts/read_repo.py on the golden repository, to which maintenance was done: what this program
-// writes must mean to the independent reader what doc/format.md sections 5, 7 and 11 to 13 say.
+// writes must mean to the independent reader what doc/format.md sections 5, 7 and 11 to 14 say.
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
@@ -9,6 +9,7 @@
 #include <set>
 
 #include "engine/base/fd.h"
+#include "engine/format/epoch.h"
 #include "engine/format/keyfile.h"
 #include "engine/format/maintenance.h"
 #include "engine/format/snapshot.h"
@@ -72,9 +73,11 @@ class ReaderTest : public ::testing::Test {
     return SnapshotIdOf(object);
   }
   // What the reader lists. `complaints`: what it wrote beside that.
-  std::set<SnapshotId> List(std::string* complaints = nullptr) const {
+  std::set<SnapshotId> List(std::string* complaints = nullptr,
+                            const std::string& keyfile = "master.key") const {
     std::string command = "/usr/bin/python3 -B '" BKFS_READER "'";
-    for (const char* part : {"repo", "master.key"}) command += " '" + Path(part) + "'";
+    for (const std::string& part : {std::string("repo"), keyfile})
+      command += " '" + Path(part) + "'";
     command += " list > '" + Path("out") + "' 2> '" + Path("err") + "'";
     const int status = std::system(command.c_str());  // NOLINT(concurrency-mt-unsafe)
     const Bytes err = ReadWholeFile(Path("err")).value();
@@ -141,6 +144,37 @@ TEST_F(ReaderTest, RevocationsNameTheRemovalsThatStay) {
   std::string complaints;
   EXPECT_EQ(List(&complaints), std::set{*golden_.rbegin()});
   EXPECT_NE(complaints.find("made after its key was revoked"), std::string::npos) << complaints;
+}
+
+TEST_F(ReaderTest, EpochsAreOpenedByTheMasterAndByGrants) {
+  const KeyMaterial reader = Derive(KeyType::kReadOnly);
+  const KeyMaterial revoked = Derive(KeyType::kReadOnly);
+  for (const auto& [name, key] : {std::pair("reader.key", &reader), {"revoked.key", &revoked}}) {
+    const std::string text = EncodeKeyfile(*key, {});
+    ASSERT_TRUE(WriteNewFile(Path(name), AsBytes(text), 0600).ok());
+  }
+  const EpochSecrets two = MasterEpoch(master_.master, 2);
+  Epoch epoch;
+  epoch.keys = PublicKeysOf(two);
+  epoch.grants = {MakeGrant(two, reader.type, reader.signing.public_key()).value()};
+  Put(EpochName(2), EncodeEpoch(epoch, master_.repo, master_.signing));
+  // A golden record again, of the second epoch.
+  const Bytes from = Get(SnapshotName(*golden_.begin()));
+  SnapshotEnvelope envelope = DecodeSnapshotEnvelope(from, master_.repo).value();
+  SnapshotBody body = OpenSnapshotBody(from, *log_key_).value();
+  const Entry root = OpenRoot(body.sealed_root, master_.epochs.at(0).tree).value();
+  body.sealed_root = SealRoot(root, two.tree.public_key());
+  envelope.epoch = 2;
+  envelope.signer = master_.id();
+  const Bytes object = EncodeSnapshot(envelope, body, two.log.public_key(), master_.signing);
+  Put(SnapshotName(SnapshotIdOf(object)), object);
+  std::set<SnapshotId> all = golden_;
+  all.insert(SnapshotIdOf(object));
+  EXPECT_EQ(List(), all);
+  EXPECT_EQ(List(nullptr, "reader.key"), all);
+  std::string complaints;
+  EXPECT_EQ(List(&complaints, "revoked.key"), golden_);
+  EXPECT_NE(complaints.find("of which this key has no secrets"), std::string::npos) << complaints;
 }
 
 TEST_F(ReaderTest, ClosedLeases) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/codec/frame_codec.h"
 #include "engine/crypto/hash.h"
+#include "engine/format/epoch.h"
 #include "engine/format/lease.h"
 #include "engine/format/maintenance.h"
 #include "engine/format/pack.h"
@@ -43,6 +44,18 @@ void AddSigned(std::vector<Seed>& out) {
   Bytes revocation_object = EncodeRevocation(revocation, f.repo, f.master.signing);
   out.push_back({"revocation", "whole", revocation_object});
   out.push_back({"revocation", "body", BodyOf(revocation_object)});
+  const EpochSecrets secrets = MasterEpoch(f.master.master, 2);
+  Epoch epoch;
+  epoch.keys = PublicKeysOf(secrets);
+  epoch.grants.resize(2);
+  epoch.grants[0].box = Bytes(8, 1);
+  epoch.grants[1].key.bytes.fill(0x66);
+  epoch.grants[1].box = Bytes(8, 2);
+  Bytes epoch_object = EncodeEpoch(epoch, f.repo, f.master.signing);
+  out.push_back({"epoch", "whole", epoch_object});
+  out.push_back({"epoch", "body", BodyOf(epoch_object)});
+  const Secret payload = EncodeEpochSecrets(secrets);
+  out.push_back({"grant", "payload", Bytes(payload.view().begin(), payload.view().end())});
 }
 
 void AddMaintenance(std::vector<Seed>& out) {
@@ -98,6 +111,7 @@ void AddMaintenance(std::vector<Seed>& out) {
   add_name("log_entry", LogEntryName(0x1a));
   add_name("removal", RemovalName({lease.bytes}));
   add_name("closure", ClosureName(lease));
+  add_name("epoch", EpochName(2));
   add_name("lease", LeaseName(lease));
   add_name("lease_state", LeaseStateName(lease, 120));
   add_name("fence", FenceName(lease));

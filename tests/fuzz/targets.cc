@@ -4,6 +4,7 @@
 #include "engine/codec/frame_codec.h"
 #include "engine/crypto/aead.h"
 #include "engine/crypto/hash.h"
+#include "engine/format/epoch.h"
 #include "engine/format/lease.h"
 #include "engine/format/maintenance.h"
 #include "engine/format/pack.h"
@@ -64,6 +65,29 @@ void FuzzRevocation(ByteView input) {
   (void)DecodeRevocation(input, f.repo, f.master.master_public).ok();
   auto read = DecodeRevocation(Signed("BKFSREVO", input), f.repo, f.master.master_public);
   if (read.ok()) BKFS_CHECK(read->accepted.size() * SnapshotId::kSize <= input.size());
+}
+
+void FuzzEpoch(ByteView input) {
+  const Fixture& f = Fixture::Get();
+  (void)DecodeEpoch(input, f.repo, f.master.master_public).ok();
+  auto read = DecodeEpoch(Signed("BKFSEPOC", input), f.repo, f.master.master_public);
+  if (!read.ok()) return;
+  size_t boxes = 0;
+  for (const EpochGrant& grant : read->grants) boxes += grant.box.size();
+  BKFS_CHECK(boxes <= input.size() && read->grants.size() * KeyId::kSize <= input.size());
+  auto again =
+      DecodeEpoch(EncodeEpoch(*read, f.repo, f.master.signing), f.repo, f.master.master_public);
+  BKFS_CHECK(again.ok() && again->grants.size() == read->grants.size());
+}
+
+// The inside of a grant, for each type that gets one.
+void FuzzGrant(ByteView input) {
+  (void)Fixture::Get();  // secrets want libsodium made ready
+  for (KeyType type :
+       {KeyType::kReadWrite, KeyType::kReadOnly, KeyType::kLogOnly, KeyType::kMaintain}) {
+    auto read = DecodeEpochSecrets(input, type);
+    if (read.ok()) BKFS_CHECK(read->epoch > 0 && !read->log.empty());
+  }
 }
 
 // What is decoded is only what the object has room for, and encodes to an object that says the same
@@ -172,6 +196,7 @@ void FuzzObjectName(ByteView input) {
   if (auto id = ParseSnapshotName(name); id.ok()) BKFS_CHECK(SnapshotName(*id) == name);
   if (auto id = ParseRemovalName(name); id.ok()) BKFS_CHECK(RemovalName(*id) == name);
   if (auto id = ParseClosureName(name); id.ok()) BKFS_CHECK(ClosureName(*id) == name);
+  if (auto epoch = ParseEpochName(name); epoch.ok()) BKFS_CHECK(EpochName(*epoch) == name);
   if (auto number = ParseLogEntryName(name); number.ok()) {
     BKFS_CHECK(*number > 0 && LogEntryName(*number) == name);
   }
@@ -350,6 +375,8 @@ constexpr Target kTargets[] = {
     {"revocation", FuzzRevocation},
     {"log_entry", FuzzLogEntry},
     {"removal", FuzzRemoval},
+    {"epoch", FuzzEpoch},
+    {"grant", FuzzGrant},
     {"fence", FuzzFence},
     {"closure", FuzzClosure},
     {"lease", FuzzLease},

@@ -203,6 +203,31 @@ class InterfaceTest(RepositoryTest):
         self.bkfs('backup', '--name', 'r', self.source, key=key, code=1)
         self.bkfs('restore', 'r', self.path('out'))
 
+    def test_rotation(self):
+        """A revoked reader opens nothing that is written after a rotation; other keyfiles stay as they are."""
+        reader, thief, writer = self.derive('ReadOnly'), self.derive('LogOnly'), self.derive('WriteOnly')
+        self.backup()
+        keys = json.loads(self.bkfs('key', 'list', '--json').stdout)
+        stolen = [k['key'] for k in keys if k['type'] == 'LogOnly'][0]
+        self.assertIn("'bkfs rotate'", self.bkfs('key', 'revoke', stolen).stdout)
+        self.bkfs('rotate', key=writer, code=1)
+        self.assertEqual(json.loads(self.bkfs('rotate', '--json').stdout), {'epoch': 2, 'grants': 1})
+        self.bkfs('backup', '--name', 'later', self.source, key=writer)
+        for key, seen in ((reader, 2), (self.master, 2), (thief, 1)):
+            listed = self.bkfs('snapshots', '--json', key=key).stdout
+            self.assertEqual(len(json.loads(listed)), seen, listed)
+        later = self.derive('ReadWrite')
+        for key in (reader, later):
+            self.bkfs('restore', 'later', self.path('of-' + os.path.basename(key)), key=key)
+        keys = json.loads(self.bkfs('key', 'list', '--json').stdout)
+        second = [k['key'] for k in keys if k['type'] == 'ReadOnly'][0]
+        said = json.loads(self.bkfs('key', 'revoke', second, '--rotate', '--json').stdout)
+        self.assertEqual((said['epoch'], said['grants']), (3, 1))
+        os.unlink(self.repo + '/keys/epoch-2')
+        self.assertIn('keys/epoch-2 is missing', self.bkfs('snapshots', code=13).stderr)
+        self.assertEqual(json.loads(self.bkfs('rotate', '--repair', '--json').stdout), {'made': [2]})
+        self.bkfs('restore', 'later', self.path('repaired'), key=later)
+
     def test_what_a_key_may_not_do(self):
         self.backup()
         for kind, refused in (('ReadOnly', ('backup',)), ('Maintain', ('backup', 'restore', 'fetch')),

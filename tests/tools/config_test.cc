@@ -148,7 +148,8 @@ TEST(ConfigValueTest, Seconds) {
   EXPECT_EQ(*ParseSeconds("0"), 0);
   EXPECT_EQ(*ParseSeconds("90s"), 90);
   EXPECT_EQ(*ParseSeconds("2h"), 7200);
-  for (const char* bad : {"", "s", "-1", "1d", "99999999999"}) {
+  EXPECT_EQ(*ParseSeconds("2d"), 172800);
+  for (const char* bad : {"", "s", "-1", "1w", "99999999999"}) {
     EXPECT_EQ(ParseSeconds(bad).code(), Code::kInvalid) << bad;
   }
 }

@@ -208,7 +208,7 @@ std::vector<Command> AllCommands() {
   std::vector<Command> all;
   for (auto group :
        {KeyCommands(), BackupCommands(), SnapshotCommands(), LookCommands(), RestoreCommands(),
-        MountCommands(), ForgetCommands(), MaintainCommands(), CheckCommands()}) {
+        CopyCommands(), MountCommands(), ForgetCommands(), MaintainCommands(), CheckCommands()}) {
     for (auto& command : group) all.push_back(std::move(command));
   }
   return all;

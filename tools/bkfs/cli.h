@@ -72,6 +72,7 @@ std::vector<Command> SnapshotCommands();
 std::vector<Command> LookCommands();
 std::vector<Command> BackupCommands();
 std::vector<Command> RestoreCommands();
+std::vector<Command> CopyCommands();
 std::vector<Command> ForgetCommands();
 std::vector<Command> CheckCommands();
 std::vector<Command> MaintainCommands();

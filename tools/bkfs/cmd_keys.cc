@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "engine/base/fd.h"
+#include "engine/repo/rotation.h"
 #include "tools/bkfs/cli.h"
 #include "tools/bkfs/output.h"
 #include "tools/open_repository.h"
@@ -111,6 +112,16 @@ Result<KeyMaterial> LoadMaster(const Context& context) {
   return key;
 }
 
+// A rotation that looked at the keys before this one's badge was there gave it no grant.
+Status CheckNotRotated(Backend& store, const RepoHeader& header, const KeyId& key) {
+  const std::string next = EpochName(header.epochs.back().epoch + 1);
+  Status there = store.Size(next).status();
+  if (there.Is(Code::kNotFound)) return {};
+  BKFS_TRY(there);
+  (void)store.Remove(KeyDirectory::BadgeName(key));
+  return {Code::kUnavailable, "the keys were rotated meanwhile: no key was made, run it again"};
+}
+
 Result<int> Derive(Context& context) {
   const std::string out = context.args.Get("output");
   if (out.empty())
@@ -125,6 +136,7 @@ Result<int> Derive(Context& context) {
   if (!label.ok()) return label.WithContext("--label");
   BKFS_ASSIGN(auto store, OpenStore(context.config.url, false));
   BKFS_ASSIGN(RepoHeader header, ReadHeader(*store));
+  BKFS_TRY(ReadEpochs(*store, header).status());
   BKFS_ASSIGN(KeyMaterial master, LoadMaster(context));
   BKFS_TRY(CheckKeyfileAgainst(master, header));
   BKFS_ASSIGN(Secret passphrase, NewPassphrase(context.config.passphrase_file));
@@ -134,6 +146,7 @@ Result<int> Derive(Context& context) {
       DeriveMaterial(master, type, context.args.Get("label"), context.clock->WallNanos());
   BKFS_TRY(SaveKeyfile(out, key, passphrase));
   Status put = store->PutOne(KeyDirectory::BadgeName(key.id()), key.badge);
+  if (put.ok()) put = CheckNotRotated(*store, header, key.id());
   if (!put.ok()) {
     ::unlink(out.c_str());  // without its badge it is worth nothing
     return put;
@@ -188,6 +201,12 @@ Result<int> KeyList(Context& context) {
   return int{kExitDone};
 }
 
+void SayRotated(const Rotated& rotated) {
+  std::cout << "new data is sealed to keys of epoch " << rotated.epoch << ", which "
+            << Counted(rotated.grants, "derived key")
+            << " can open; mounts take it up when they renew their lease\n";
+}
+
 Result<int> KeyRevoke(Context& context) {
   BKFS_ASSIGN(auto repo, context.Open());
   if (repo->key().type != KeyType::kMaster) {
@@ -209,20 +228,51 @@ Result<int> KeyRevoke(Context& context) {
                                        "'bkfs key list')");
   }
   if (hits.size() > 1) return Status(Code::kInvalid, "'" + wanted + "' is ambiguous: give its id");
-  if (hits[0].type == KeyType::kMaster) {
-    return Status(Code::kInvalid, "the master key cannot be revoked");
+  BKFS_ASSIGN(const Revocation revocation, RevokeKey(*repo, hits[0].id));
+  json said{{"key", hits[0].id.hex()}, {"accepted", revocation.accepted.size()}};
+  const bool maintains = MayMaintain(hits[0].type);
+  if (!context.json) {
+    std::cout << "key " << hits[0].id.hex() << " is revoked; its "
+              << Counted(revocation.accepted.size(), maintains ? "maintenance object" : "snapshot")
+              << " so far " << (maintains ? "count" : "can be read")
+              << ", later ones are refused\n";
   }
-  if (hits[0].revoked()) return Status(Code::kInvalid, "this key is revoked already");
-  Revocation revocation;
-  revocation.key = hits[0].id;
-  revocation.time_ns = context.clock->WallNanos();
-  BKFS_ASSIGN(revocation.accepted, repo->snapshots().RecordsOf(hits[0].id));
-  BKFS_TRY(
-      repo->store().PutOne(KeyDirectory::RevocationName(hits[0].id),
-                           EncodeRevocation(revocation, repo->header().repo, repo->key().signing)));
-  std::cout << "key " << hits[0].id.hex() << " is revoked; its "
-            << Counted(revocation.accepted.size(), "snapshot")
-            << " so far can be read, later ones are refused\n";
+  if (context.args.Has("rotate")) {
+    BKFS_ASSIGN(const Rotated rotated, RotateKeys(*repo));
+    said.update({{"epoch", rotated.epoch}, {"grants", rotated.grants}});
+    if (!context.json) SayRotated(rotated);
+  } else if (MayReadLog(hits[0].type) && !context.json) {
+    std::cout << "whoever has it can still open what is written from now on: 'bkfs rotate' gives "
+                 "new data new keys\n";
+  }
+  if (context.json) std::cout << said.dump() << "\n";
+  return int{kExitDone};
+}
+
+Result<int> RepairRotation(Context& context) {
+  BKFS_ASSIGN(auto store, OpenStore(context.config.url, false));
+  BKFS_TRY(ReadHeader(*store).status());
+  BKFS_ASSIGN(const KeyMaterial master,
+              LoadKeyfile(context.config.key_file, context.config.passphrase_file, *context.log));
+  BKFS_ASSIGN(const auto made, RepairEpochs(*store, master, *context.log, *context.clock));
+  if (context.json) {
+    std::cout << json{{"made", made}}.dump() << "\n";
+    return int{kExitDone};
+  }
+  for (uint32_t number : made) std::cout << EpochName(number) << " is made again\n";
+  if (made.empty()) std::cout << "nothing was missing\n";
+  return int{kExitDone};
+}
+
+Result<int> Rotate(Context& context) {
+  if (context.args.Has("repair")) return RepairRotation(context);
+  BKFS_ASSIGN(auto repo, context.Open());
+  BKFS_ASSIGN(const Rotated rotated, RotateKeys(*repo));
+  if (context.json) {
+    std::cout << json{{"epoch", rotated.epoch}, {"grants", rotated.grants}}.dump() << "\n";
+  } else {
+    SayRotated(rotated);
+  }
   return int{kExitDone};
 }
 
@@ -253,10 +303,17 @@ std::vector<Command> KeyCommands() {
       {"key revoke",
        "KEY",
        "ends a key's rights (by id or label; master key)",
-       {},
+       {{"rotate", "", "and gives new data new keys, as 'bkfs rotate' does"}},
        1,
        1,
        KeyRevoke},
+      {"rotate",
+       "",
+       "gives new data new keys, which no revoked key has (master key)",
+       {{"repair", "", "make lost objects of earlier rotations again, and rotate nothing"}},
+       0,
+       0,
+       Rotate},
   };
 }
 
