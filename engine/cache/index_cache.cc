@@ -201,7 +201,10 @@ Result<uint32_t> RocksIndexCache::Add(const PackId& id, uint64_t size, const Pac
   }
   const Bytes pack_key = Records::PackKey(number);
   const Bytes id_key = records_->PackIdKey(id);
-  const CachedPack pack{id, footer.kind, size, footer.signer, footer.slots, ordinal, plain};
+  uint64_t frames_plain = 0;
+  for (const PackFrame& frame : footer.frames) frames_plain += frame.plain;
+  const CachedPack pack{id,           footer.kind, size,  footer.signer,
+                        footer.slots, ordinal,     plain, frames_plain};
   addition.batch.Put(pack_key, records_->SealPack(pack_key, pack));
   addition.batch.Put(id_key, records_->SealNumber(id_key, number));
   addition.waiting.emplace(id, number);

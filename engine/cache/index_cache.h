@@ -22,8 +22,9 @@ struct CachedPack {
   uint64_t size = 0;
   KeyId signer;
   std::vector<PackSlot> slots;
-  uint32_t blobs = 0;  // how many
-  uint64_t plain = 0;  // bytes in them, before compression
+  uint32_t blobs = 0;         // how many
+  uint64_t plain = 0;         // bytes in them, before compression
+  uint64_t frames_plain = 0;  // bytes in its frames: more, if they hold what is no blob any more
 };
 
 // Where a blob's bytes are.

@@ -150,6 +150,7 @@ Bytes Records::SealPack(ByteView key, const CachedPack& pack) const {
   Append(plain, pack.signer.view());
   AppendInt(plain, pack.blobs);
   AppendInt(plain, pack.plain);
+  AppendInt(plain, pack.frames_plain);
   AppendInt(plain, static_cast<uint32_t>(pack.slots.size()));
   for (const PackSlot& slot : pack.slots) {
     AppendInt(plain, slot.epoch);
@@ -171,6 +172,7 @@ Result<CachedPack> Records::OpenPack(ByteView key, ByteView sealed) const {
   pack.signer = TakeId<KeyId>(reader);
   pack.blobs = reader.Take<uint32_t>();
   pack.plain = reader.Take<uint64_t>();
+  pack.frames_plain = reader.Take<uint64_t>();
   const auto slots = reader.Take<uint32_t>();
   if (pack.kind != PackKind::kContents && pack.kind != PackKind::kTrees) return BadRow("pack");
   for (uint32_t i = 0; i < slots && reader.ok(); ++i) {

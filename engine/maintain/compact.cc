@@ -14,13 +14,6 @@ namespace {
 constexpr int kRounds = 10;  // as often may somebody else be quicker
 constexpr uint64_t kFewSegments = 4;
 
-uint64_t UnusedBytes(const PackUse& pack) {
-  if (pack.plain == 0) return 0;
-  return static_cast<uint64_t>(static_cast<double>(pack.size) *
-                               static_cast<double>(pack.plain - pack.used_plain) /
-                               static_cast<double>(pack.plain));
-}
-
 class CompactRun {
  public:
   CompactRun(Maintainer& maintainer, const CompactOptions& options)
@@ -32,6 +25,9 @@ class CompactRun {
   Result<CompactReport> Run();
 
  private:
+  uint64_t Unused(const PackUse& pack) {
+    return UnusedBytes(pack, repo_.blobs().CanRead(pack.kind));
+  }
   std::vector<PackUse> Choose(const RepositoryView& view);
   Status Empty(const RepositoryView& view, const PackUse& pack, PackBuilder& out);
   Status MoveFrame(const CachedPack& pack, uint32_t number, const PackFrame& frame, ByteView object,
@@ -59,10 +55,10 @@ std::vector<PackUse> CompactRun::Choose(const RepositoryView& view) {
     if (pack.missing) continue;
     total += pack.size;
     if (pack.used_blobs == 0) continue;  // prune's
-    const double unused = static_cast<double>(pack.plain - pack.used_plain);
-    if (!pack.condemned) report_.unused_before += UnusedBytes(pack);
-    const bool empty = unused * 100 >= options_.threshold * static_cast<double>(pack.plain) &&
-                       pack.used_blobs < pack.blobs;
+    const auto unused = static_cast<double>(Unused(pack));
+    if (!pack.condemned) report_.unused_before += Unused(pack);
+    const bool empty =
+        unused > 0 && unused * 100 >= options_.threshold * static_cast<double>(pack.size);
     const bool is_small =
         static_cast<double>(pack.size) < options_.small * static_cast<double>(options_.pack_target);
     if (pack.condemned || empty) {
@@ -71,9 +67,9 @@ std::vector<PackUse> CompactRun::Choose(const RepositoryView& view) {
       small[pack.kind == PackKind::kContents ? 0 : 1].push_back(pack);
     }
   }
-  std::sort(chosen.begin(), chosen.end(), [](const PackUse& a, const PackUse& b) {
+  std::sort(chosen.begin(), chosen.end(), [this](const PackUse& a, const PackUse& b) {
     if (a.condemned != b.condemned) return a.condemned;
-    return UnusedBytes(a) > UnusedBytes(b);
+    return Unused(a) > Unused(b);
   });
   if (options_.max_unused >= 0) {
     // Only as many as it takes.
@@ -81,7 +77,7 @@ std::vector<PackUse> CompactRun::Choose(const RepositoryView& view) {
     auto left = static_cast<double>(report_.unused_before);
     size_t count = 0;
     while (count < chosen.size() && (chosen[count].condemned || left > most)) {
-      if (!chosen[count].condemned) left -= static_cast<double>(UnusedBytes(chosen[count]));
+      if (!chosen[count].condemned) left -= static_cast<double>(Unused(chosen[count]));
       ++count;
     }
     chosen.resize(count);
@@ -152,17 +148,20 @@ Status CompactRun::Empty(const RepositoryView& view, const PackUse& pack, PackBu
   BKFS_TRY(repo_.AcceptFooter(pack.id, object.size(), signed_footer, footer));
   BKFS_ASSIGN(auto number, repo_.index().FindPack(pack.id));
   const CachedPack cached{pack.id,      footer.kind, object.size(), footer.signer,
-                          footer.slots, pack.blobs,  pack.plain};
+                          footer.slots, pack.blobs,  pack.plain,    pack.frames_plain};
   size_t at = 0;
   for (uint32_t i = 0; i < footer.frames.size(); ++i) {
     std::vector<PackBlob> used;
-    size_t all = 0;
-    for (; at < footer.blobs.size() && footer.blobs[at].frame == i; ++at, ++all) {
-      if (view.marks->IsUsed(pack, static_cast<uint32_t>(at))) used.push_back(footer.blobs[at]);
+    uint64_t bytes = 0;
+    for (; at < footer.blobs.size() && footer.blobs[at].frame == i; ++at) {
+      if (!view.marks->IsUsed(pack, static_cast<uint32_t>(at))) continue;
+      used.push_back(footer.blobs[at]);
+      bytes += footer.blobs[at].length;
     }
     if (used.empty()) continue;
-    BKFS_TRY(MoveFrame(cached, number.value_or(0), footer.frames[i], object, used,
-                       used.size() == all, out));
+    // A frame that was moved before may hold what is no blob any more.
+    const bool whole = bytes == footer.frames[i].plain;
+    BKFS_TRY(MoveFrame(cached, number.value_or(0), footer.frames[i], object, used, whole, out));
   }
   ++report_.packs_emptied;
   report_.bytes_read += object.size();

@@ -3,6 +3,14 @@
 
 namespace bkfs {
 
+uint64_t UnusedBytes(const PackUse& pack, bool opens) {
+  const uint64_t all = opens ? pack.frames_plain : pack.plain;
+  if (all == 0 || pack.used_plain >= all) return 0;
+  return static_cast<uint64_t>(static_cast<double>(pack.size) *
+                               static_cast<double>(all - pack.used_plain) /
+                               static_cast<double>(all));
+}
+
 Result<UsageMarks> UsageMarks::Begin(Repository& repo,
                                      const std::unordered_map<PackId, uint64_t, IdHash>& store,
                                      const CondemnedPacks& condemned) {
@@ -15,6 +23,7 @@ Result<UsageMarks> UsageMarks::Begin(Repository& repo,
     use.signer = pack.signer;
     use.size = pack.size;
     use.plain = pack.plain;
+    use.frames_plain = pack.frames_plain;
     use.blobs = pack.blobs;
     use.first_bit = bits;
     bits += pack.blobs;

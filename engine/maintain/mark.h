@@ -16,8 +16,9 @@ struct PackUse {
   PackId id;
   PackKind kind = PackKind::kContents;
   KeyId signer;
-  uint64_t size = 0;   // of the object
-  uint64_t plain = 0;  // bytes of all its blobs
+  uint64_t size = 0;          // of the object
+  uint64_t plain = 0;         // bytes of all its blobs
+  uint64_t frames_plain = 0;  // bytes in its frames
   uint64_t used_plain = 0;
   uint32_t blobs = 0;
   uint32_t used_blobs = 0;
@@ -25,6 +26,10 @@ struct PackUse {
   bool condemned = false;
   bool missing = false;  // not in the store, or cut short there, or doomed: its copies do not count
 };
+
+// Bytes of the object, about, that a key could free by moving what is used: one that opens its
+// frames (`opens`) frees what is unused inside of them too.
+uint64_t UnusedBytes(const PackUse& pack, bool opens);
 
 // Which blobs of which packs are used by a set of directories: one bit a blob, about 100 bytes a
 // pack, whatever the number of snapshots. Not thread-safe.

@@ -82,10 +82,8 @@ void PruneRun::Count(RepositoryView& view, const std::vector<PackId>& condemned,
       ++report_.waiting_packs;
       report_.waiting_bytes += pack.size;
     }
-    if (pack.condemned || pack.used_blobs == 0 || pack.plain == 0) continue;
-    const double unused = static_cast<double>(pack.plain - pack.used_plain);
-    report_.unused_bytes += static_cast<uint64_t>(static_cast<double>(pack.size) * unused /
-                                                  static_cast<double>(pack.plain));
+    if (pack.condemned || pack.used_blobs == 0) continue;
+    report_.unused_bytes += UnusedBytes(pack, repo_.blobs().CanRead(pack.kind));
   }
   report_.waiting_for = verdict.waiting_for;
   report_.missing_blobs = view.marks->missing();

@@ -295,6 +295,7 @@ std::string MountUsage() {
          "  cache_dir=DIR           where local state lives\n"
          "  cache_size=SIZE         memory for caches, e.g. 256M\n"
          "  commit_idle=SECONDS     a snapshot after so long without changes; 0: when asked only\n"
+         "  lease=TIME              how long what is in no snapshot yet is kept while this is off\n"
          "  fsync=spool|store       where fsync(2) of a file makes it durable\n"
          "  dedup=own|trusted|all   whose stored data may stand for this machine's\n"
          "  threads=N               requests worked on at the same time\n"

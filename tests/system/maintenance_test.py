@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: Apache-2.0
+"""forget, compact, prune and check beside a mount that is written to, and killed anywhere."""
+import json
+import os
+import random
+import signal
+import subprocess
+import threading
+import time
+
+from harness import BKFS, RepositoryTest, main, run
+
+SECONDS = int(os.environ.get('BKFS_MAINTAIN_SECONDS', '25'))  # 600 on request
+ROUNDS = int(os.environ.get('BKFS_KILL_ROUNDS', '12'))
+
+
+class MaintenanceTest(RepositoryTest):
+
+    def setUp(self):
+        super().setUp()
+        self.maintain = self.derive('Maintain')
+        self.rng = random.Random(random.randrange(1 << 30))
+        self.source = self.path('source')
+        os.mkdir(self.source)
+
+    def change(self, files=40):
+        """Other contents for some files; contents come back now and then, so that old data is found again."""
+        for _ in range(files):
+            name = f'{self.source}/{self.rng.randrange(150)}'
+            if self.rng.random() < 0.1 and os.path.exists(name):
+                os.unlink(name)
+                continue
+            content = random.Random(self.rng.randrange(400))
+            with open(name, 'wb') as file:
+                file.write(content.randbytes(content.choice((100, 5000, 60000, 400000))))
+
+    def store_size(self):
+        return sum(os.path.getsize(os.path.join(base, name))
+                   for base, _, names in os.walk(os.path.join(self.repo, 'packs')) for name in names)
+
+    def maintain_until(self, stop, failures):
+        commands = (('forget', '-q', '--keep-last', '2'), ('compact', '-q'), ('prune', '-q', '--grace', '0'),
+                    ('check', '-q'))
+        environment = dict(self.environment, BKFS_CACHE_DIR=self.path('maintain-cache'))
+        while not stop.is_set():
+            for command in commands:
+                done = run(BKFS, *command, '-R', self.repo, '-K', self.maintain, check=False, env=environment)
+                if done.returncode != 0:
+                    failures.append(f'{command}: {done.returncode}: {done.stdout}{done.stderr}')
+                    return
+
+    def read_until(self, stop, failures):
+        """Reads the latest snapshot through the mount; what was forgotten while it was read may be gone."""
+        while not stop.is_set():
+            latest = os.path.realpath(os.path.join(self.mnt, 'latest/m'))
+            try:
+                for name in os.listdir(latest):
+                    with open(os.path.join(latest, name), 'rb') as file:
+                        file.read()
+            except FileNotFoundError:
+                continue
+            except OSError as error:
+                if os.path.realpath(os.path.join(self.mnt, 'latest/m')) == latest:
+                    failures.append(f'{latest}: {error}')
+
+    def test_beside_a_mount(self):
+        self.change(200)
+        self.mount(lease='6s')
+        os.mkdir(self.incoming('m'))
+        run('rsync', '-a', self.source + '/', self.incoming('m') + '/')
+        self.sync('m')
+        failures = []
+        stop = threading.Event()
+        workers = [threading.Thread(target=self.maintain_until, args=(stop, failures)),
+                   threading.Thread(target=self.read_until, args=(stop, failures))]
+        for worker in workers:
+            worker.start()
+        try:
+            until = time.monotonic() + SECONDS
+            rounds = 0
+            while time.monotonic() < until and not failures:
+                self.change()
+                run('rsync', '-a', '--checksum', '--delete', self.source + '/', self.incoming('m') + '/')  # same size and second
+                self.sync('m')
+                self.assert_same_tree(self.source, os.path.join(self.mnt, 'latest/m'))
+                rounds += 1
+        finally:
+            stop.set()
+            for worker in workers:
+                worker.join()
+        self.assertEqual(failures, [])
+        self.assertGreater(rounds, 2)
+        self.assert_same_tree(self.source, os.path.join(self.mnt, 'latest/m'))
+        self.umount()
+        self.assertEqual(os.listdir(os.path.join(self.repo, 'leases')), [])
+        self.bkfs('forget', '--keep-last', '1')
+        self.bkfs('compact', '--threshold', '1')
+        self.bkfs('prune', '--now')
+        self.bkfs('check', '--read-data')
+        plain = sum(os.path.getsize(os.path.join(self.source, name)) for name in os.listdir(self.source))
+        self.assertLess(self.store_size(), plain * 1.1 + 200000)
+
+    def killed(self, *command):
+        """Runs a command and kills it somewhere on its way."""
+        process = subprocess.Popen([BKFS, *command, '-R', self.repo, '-K', self.maintain], env=self.environment,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(self.rng.uniform(0, 0.25))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+    def test_kills(self):
+        self.change(200)
+        for _ in range(ROUNDS):
+            for _ in range(2):
+                self.change()
+                self.bkfs('backup', '-q', '-n', 'k', self.source)
+            self.bkfs('forget', '-q', '--keep-last', '2')
+            self.killed('compact', '--threshold', '1')
+            self.killed('prune', '--grace', '0')
+            self.bkfs('check')
+            restored = self.path('restored')
+            self.bkfs('restore', '-q', '--delete', 'k', restored)
+            self.assert_same_tree(self.source, restored)
+        # The next runs finish the work: what was left of the killed ones goes too.
+        self.bkfs('forget', '-q', '--keep-last', '1')
+        self.bkfs('compact', '--threshold', '0')
+        self.bkfs('prune', '--now')
+        left = json.loads(self.bkfs('prune', '--dry-run', '--json').stdout)
+        for field in ('condemned_packs', 'deleted_packs', 'waiting_packs', 'unused_bytes', 'missing_blobs'):
+            self.assertEqual(left[field], 0, left)
+        self.assertEqual(os.listdir(os.path.join(self.repo, 'leases')), [])
+        self.bkfs('check', '--read-data')
+
+    def test_nobody_is_waited_for_in_vain(self):
+        """prune --now is refused while a mount is up, and says who it is; plain prune goes on."""
+        self.change()
+        self.mount()
+        refused = self.bkfs('prune', '--now', code=1)
+        self.assertIn('mount.bkfs on host', refused.stderr)
+        self.assertEqual(refused.stderr.count('\n'), 1)
+        self.bkfs('prune')
+        self.umount()
+        self.bkfs('prune', '--now')
+
+    def test_rights(self):
+        self.change()
+        self.bkfs('backup', '-q', '-n', 'r', self.source)
+        for kind in ('WriteOnly', 'ReadWrite', 'ReadOnly', 'LogOnly'):
+            key = self.derive(kind)
+            for command in (('prune',), ('compact',)):
+                refused = self.bkfs(*command, key=key, code=1)
+                self.assertEqual(refused.stderr.count('\n'), 1, refused.stderr)
+        # Looking is allowed to who can read.
+        self.bkfs('prune', '--dry-run', key=self.path('ReadOnly.key'))
+
+
+if __name__ == '__main__':
+    main()
