@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tests/maintain/schedule_world.h"
+
+#include "engine/maintain/compact.h"
+
+namespace bkfs {
+
+Status ReadSnapshot(Repository& repo, const Snapshot& snapshot,
+                    const std::optional<Files>& expected) {
+  BKFS_ASSIGN(Entry root, repo.snapshots().Root(snapshot));
+  Files found;
+  BKFS_TRY(repo.trees().ForEach(
+      root.directory, 0, [&](uint64_t, const DirectoryPtr& leaf, size_t i) -> Result<bool> {
+        const Entry entry = leaf->entry(i);
+        BKFS_ASSIGN(auto extents, repo.trees().LoadExtents(entry));
+        Bytes data;
+        for (const auto& extent : extents) {
+          BKFS_ASSIGN(BlobData blob, repo.blobs().Read(PackKind::kContents, extent.blob));
+          Append(data, blob.bytes.subspan(extent.offset, extent.length));
+        }
+        const uint64_t seed = SeedOf(entry.size);
+        if (data != ContentsOf(seed)) return Status(Code::kCorrupt, entry.name + " differs");
+        found[entry.name] = seed;
+        return true;
+      }));
+  if (expected && found != *expected) return {Code::kCorrupt, "other files than were backed up"};
+  return {};
+}
+
+void World::CheckAll() {
+  Repository::Options options;
+  options.cache_directory = test_.folder() + "/judge";
+  options.index_memory = 4 << 20;
+  auto repo = Repository::Open(std::make_unique<BorrowedBackend>(store_), test_.CloneMaster(),
+                               options, log_, clock_);
+  ASSERT_TRUE(IsOk(repo));
+  auto list = (*repo)->snapshots().List();
+  ASSERT_TRUE(IsOk(list));
+  std::set<SnapshotId> listed;
+  for (const auto& snapshot : list->snapshots) {
+    listed.insert(snapshot->id);
+    ASSERT_TRUE(IsOk(ReadSnapshot(**repo, *snapshot, expected_.Of(snapshot->id))))
+        << snapshot->id.hex() << " by " << snapshot->body.host << " under lease "
+        << snapshot->body.lease.hex();
+  }
+  for (const auto& problem : list->problems) {
+    // Records that came too late may be there; others have no business to.
+    EXPECT_TRUE(problem.why.Is(Code::kDenied)) << problem.object << ": " << problem.why.message();
+  }
+  for (const auto& id : expected_.Alive()) EXPECT_TRUE(listed.contains(id)) << id.hex();
+}
+
+void World::CheckNoGarbage() {
+  Repository::Options options;
+  options.cache_directory = test_.folder() + "/judge";
+  options.index_memory = 4 << 20;
+  auto repo = Repository::Open(std::make_unique<BorrowedBackend>(store_), test_.CloneMaster(),
+                               options, log_, clock_);
+  ASSERT_TRUE(IsOk(repo));
+  clock_.Jump(8 * 24 * 3600 * kSecond);  // whoever crashed has been waited for
+  PruneOptions prune;
+  prune.now = true;
+  CompactOptions compact;
+  compact.threshold = 0;
+  compact.pack_target = 64 << 10;
+  ASSERT_TRUE(IsOk(Prune(**repo, prune)));
+  ASSERT_TRUE(IsOk(Compact(**repo, compact)));
+  ASSERT_TRUE(IsOk(Prune(**repo, prune)));
+  auto left = Prune(**repo, prune);
+  ASSERT_TRUE(IsOk(left));
+  EXPECT_EQ(left->condemned_packs + left->deleted_packs + left->waiting_packs, 0U);
+  EXPECT_EQ(left->unused_bytes, 0U);
+  EXPECT_EQ(left->missing_blobs, 0U);
+  size_t leases = 0;
+  size_t entries = 0;
+  ASSERT_TRUE(IsOk(store_.List("leases/", [&](const std::string&, uint64_t) {
+    ++leases;
+    return Status();
+  })));
+  ASSERT_TRUE(IsOk(store_.List("condemned/", [&](const std::string&, uint64_t) {
+    ++entries;
+    return Status();
+  })));
+  EXPECT_EQ(leases, 0U);
+  EXPECT_LE(entries, 2U);
+  CheckAll();
+}
+
+}  // namespace bkfs
