@@ -84,8 +84,7 @@ Status Maintainer::LookAtLeasesAgain(RepositoryView& view) {
       held.lapsed = false;
     }
     for (const auto& root : held.state.roots) {
-      Status marked = view.marks->MarkTree(root);
-      if (!marked.ok() && !(marked.Is(Code::kCorrupt) && options_.ignore_damage)) return marked;
+      BKFS_TRY(view.marks->MarkPinned(root));
     }
     view.leases.leases.push_back(std::move(held));
   }
@@ -116,9 +115,6 @@ Status Maintainer::MarkSnapshots(RepositoryView& view) {
     if (!root.ok()) return root.status().WithContext("snapshot " + snapshot->id.hex());
     roots.push_back(root->directory);
   }
-  for (const auto& held : view.leases.leases) {
-    roots.insert(roots.end(), held.state.roots.begin(), held.state.roots.end());
-  }
   uint64_t done = 0;
   for (const auto& root : roots) {
     Tell("marking what snapshots use", done++, roots.size());
@@ -126,6 +122,9 @@ Status Maintainer::MarkSnapshots(RepositoryView& view) {
     if (marked.ok()) continue;
     if (!marked.Is(Code::kCorrupt) || !options_.ignore_damage) return marked;
     repo_.log().Warning(marked.message());
+  }
+  for (const auto& held : view.leases.leases) {
+    for (const auto& root : held.state.roots) BKFS_TRY(view.marks->MarkPinned(root));
   }
   return {};
 }

@@ -116,15 +116,26 @@ Status UsageMarks::MarkDirectory(const BlobId& id, std::vector<BlobId>& below) {
   return {};
 }
 
-Status UsageMarks::MarkTree(const BlobId& directory) {
+Status UsageMarks::MarkBelow(const BlobId& directory, bool pass_over) {
   if (directory.is_zero()) return {};
   std::vector<BlobId> below{directory};
   while (!below.empty()) {
     const BlobId id = below.back();
     below.pop_back();
-    BKFS_TRY(MarkDirectory(id, below));
+    Status marked = MarkDirectory(id, below);
+    if (pass_over && (marked.Is(Code::kCorrupt) || marked.Is(Code::kNotFound))) continue;
+    BKFS_TRY(marked);
   }
   return {};
+}
+
+Status UsageMarks::MarkTree(const BlobId& directory) { return MarkBelow(directory, false); }
+
+Status UsageMarks::MarkPinned(const BlobId& directory) {
+  const uint64_t missing = missing_;
+  Status marked = MarkBelow(directory, true);
+  missing_ = missing;  // no snapshot lacks it
+  return marked;
 }
 
 }  // namespace bkfs

@@ -43,6 +43,9 @@ class UsageMarks {
   // Marks a directory, and everything below it that is not marked yet. kCorrupt when a directory
   // cannot be read; contents that are nowhere are counted in missing().
   Status MarkTree(const BlobId& directory);
+  // The same for what a lease pins: what cannot be read is passed over. Its holder may have pinned
+  // it before looking whether it is there at all, and makes sure of it himself.
+  Status MarkPinned(const BlobId& directory);
 
   const std::vector<PackUse>& packs() const { return packs_; }
   uint64_t missing() const { return missing_; }
@@ -56,6 +59,7 @@ class UsageMarks {
   enum class Mark { kNew, kKnown, kMissing };
   Result<Mark> MarkBlob(PackKind kind, const BlobId& id);
   Status MarkDirectory(const BlobId& id, std::vector<BlobId>& below);
+  Status MarkBelow(const BlobId& directory, bool pass_over);
   Status MarkLists(std::vector<ListRef> lists);
   Status MarkExtents(const std::vector<Extent>& extents);
 

@@ -52,12 +52,14 @@ inline void ShareVector(Bytes& buffer, ByteView other, ByteView kept) {
 // A signature over context ‖ repo ‖ all bytes before it, in place of the one that is there.
 inline void SignAgain(Bytes& object, std::string_view context, const RepoId& repo,
                       const SigningKey& key) {
-  object.resize(object.size() - sizeof(Signature));
+  const ByteView covered = ByteView(object).first(object.size() - sizeof(Signature));
   Bytes message;
   Append(message, AsBytes(context));
   Append(message, repo.view());
-  Append(message, object);
-  Append(object, key.Sign(message));
+  Append(message, covered);
+  Bytes again(covered.begin(), covered.end());
+  Append(again, key.Sign(message));
+  object = std::move(again);
 }
 
 }  // namespace bkfs

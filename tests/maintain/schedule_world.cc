@@ -45,7 +45,7 @@ void World::CheckAll() {
   }
   for (const auto& problem : list->problems) {
     // Records that came too late may be there; others have no business to.
-    EXPECT_TRUE(problem.why.Is(Code::kDenied)) << problem.object << ": " << problem.why.message();
+    EXPECT_TRUE(problem.why.Is(Code::kStale)) << problem.object << ": " << problem.why.message();
   }
   for (const auto& id : expected_.Alive()) EXPECT_TRUE(listed.contains(id)) << id.hex();
 }
