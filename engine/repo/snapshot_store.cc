@@ -107,6 +107,7 @@ Result<SnapshotList> SnapshotStore::List() {
   // After the records: a record goes only when its removal is there.
   BKFS_TRY(context_.removals.Refresh());
   SnapshotList list;
+  bool gone = false;
   std::unordered_map<SnapshotId, std::shared_ptr<const Snapshot>, IdHash> present;
   for (const auto& name : names) {
     BKFS_ASSIGN(SnapshotId id, ParseSnapshotName(name));
@@ -119,7 +120,10 @@ Result<SnapshotList> SnapshotStore::List() {
     }
     if (!snapshot) {
       auto loaded = LoadOne(name);
-      if (loaded.code() == Code::kNotFound) continue;  // removed meanwhile
+      if (loaded.code() == Code::kNotFound) {  // removed meanwhile
+        gone = true;
+        continue;
+      }
       if (!loaded.ok()) {
         list.problems.push_back({name, loaded.status()});
         continue;
@@ -157,6 +161,8 @@ Result<SnapshotList> SnapshotStore::List() {
   std::sort(list.snapshots.begin(), list.snapshots.end(), [](const auto& a, const auto& b) {
     return std::pair(a->body.time_ns, a->id) < std::pair(b->body.time_ns, b->id);
   });
+  // Else a record forgotten just now would seem to have vanished.
+  if (gone) BKFS_TRY(context_.removals.Refresh());
   AddRefused(context_.removals.refused(), list);
   AddRefused(context_.maintenance.refused(), list);
   BKFS_TRY(CheckChain(list));
