@@ -7,15 +7,6 @@ namespace {
 constexpr std::string_view kSignedContext = "bkfs signed object v1";
 constexpr uint32_t kMaxSignedBody = 16 << 20;
 
-Bytes SignedMessage(const RepoId& repo, ByteView object_before_signature) {
-  Bytes message;
-  message.reserve(kSignedContext.size() + RepoId::kSize + object_before_signature.size());
-  Append(message, AsBytes(kSignedContext));
-  Append(message, repo.view());
-  Append(message, object_before_signature);
-  return message;
-}
-
 // Length of the UTF-8 sequence at the front and its code point; 0 if it is none.
 size_t TakeCodePoint(std::string_view text, uint32_t& code_point) {
   auto byte = [text](size_t i) { return static_cast<uint8_t>(text[i]); };
@@ -38,6 +29,15 @@ size_t TakeCodePoint(std::string_view text, uint32_t& code_point) {
   return length;
 }
 }  // namespace
+
+Bytes SignedMessage(std::string_view context, const RepoId& repo, ByteView before_signature) {
+  Bytes message;
+  message.reserve(context.size() + RepoId::kSize + before_signature.size());
+  Append(message, AsBytes(context));
+  Append(message, repo.view());
+  Append(message, before_signature);
+  return message;
+}
 
 Status CheckVersion(uint32_t version, std::string_view what) {
   if (version == kFormatVersion) return {};
@@ -68,7 +68,7 @@ Bytes EncodeSigned(std::string_view magic, const RepoId& repo, ByteView body,
   AppendInt(out, kFormatVersion);
   AppendInt(out, static_cast<uint32_t>(body.size()));
   Append(out, body);
-  Append(out, signer.Sign(SignedMessage(repo, out)));
+  Append(out, signer.Sign(SignedMessage(kSignedContext, repo, out)));
   return out;
 }
 
@@ -93,7 +93,9 @@ Status VerifySigned(ByteView object, const RepoId& repo, const PublicKey& signer
   BKFS_CHECK(object.size() >= signature.size());
   size_t covered = object.size() - signature.size();
   std::memcpy(signature.data(), object.data() + covered, signature.size());
-  if (VerifySignature(signer, SignedMessage(repo, object.first(covered)), signature)) return {};
+  if (VerifySignature(signer, SignedMessage(kSignedContext, repo, object.first(covered)),
+                      signature))
+    return {};
   return {Code::kCorrupt, std::string(what) +
                               " has a bad signature: it was changed, or the master key of this "
                               "repository did not make it"};

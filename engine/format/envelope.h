@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstring>
 #include <string_view>
 
 #include "engine/base/bytes.h"
 #include "engine/base/ids.h"
+#include "engine/crypto/hash.h"
 #include "engine/crypto/keys.h"
 
 // The forms that several objects share (doc/format.md sections 2 and 4). Private to this folder.
@@ -29,6 +31,20 @@ struct SignedObject {
 Result<SignedObject> SplitSigned(ByteView object, std::string_view magic, std::string_view what);
 Status VerifySigned(ByteView object, const RepoId& repo, const PublicKey& signer,
                     std::string_view what);
+
+// What a signature is made of: `context`, which names the kind of object, then the repository's id,
+// then the bytes before the signature.
+Bytes SignedMessage(std::string_view context, const RepoId& repo, ByteView before_signature);
+
+// The first 16 bytes of the object's BLAKE3, as the id it is named by.
+template <typename IdType>
+IdType ShortIdOf(ByteView object) {
+  static_assert(IdType::kSize < sizeof(Hash256));
+  const Hash256 hash = HashBytes(object);
+  IdType id;
+  std::memcpy(id.bytes.data(), hash.data(), id.bytes.size());
+  return id;
+}
 
 // UTF-8 without control characters (C0, DEL, C1).
 bool IsCleanText(std::string_view text);

@@ -5,6 +5,7 @@
 
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common_generated.h"
 #include "engine/base/bytes.h"
@@ -89,6 +90,16 @@ inline flatbuffers::Offset<flatbuffers::String> PutText(flatbuffers::FlatBufferB
                                                         std::string_view text) {
   if (text.empty()) return 0;
   return builder.CreateString(text.data(), text.size());
+}
+
+// Ids (16 or 32 bytes) as a vector of such structs.
+template <typename Struct, typename IdType>
+flatbuffers::Offset<flatbuffers::Vector<const Struct*>> PutIds(
+    flatbuffers::FlatBufferBuilder& builder, const std::vector<IdType>& ids) {
+  std::vector<Struct> raw;
+  raw.reserve(ids.size());
+  for (const IdType& id : ids) raw.push_back(ToStruct<Struct>(id.bytes));
+  return builder.CreateVectorOfStructs(raw);
 }
 
 }  // namespace bkfs

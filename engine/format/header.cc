@@ -138,11 +138,7 @@ Bytes EncodeBadge(const Badge& badge, const RepoId& repo, const SigningKey& mast
 
 Bytes EncodeRevocation(const Revocation& revocation, const RepoId& repo, const SigningKey& master) {
   flatbuffers::FlatBufferBuilder builder;
-  std::vector<fb::Id16> accepted;
-  for (const SnapshotId& id : revocation.accepted) {
-    accepted.push_back(ToStruct<fb::Id16>(id.bytes));
-  }
-  auto accepted_at = builder.CreateVectorOfStructs(accepted);
+  auto accepted_at = PutIds<fb::Id16>(builder, revocation.accepted);
   auto key = ToStruct<fb::Id16>(revocation.key.bytes);
   builder.Finish(fb::CreateRevocation(builder, &key, revocation.time_ns, accepted_at));
   return EncodeSigned(kRevocationMagic, repo, BuilderBytes(builder), master);

@@ -49,10 +49,8 @@ Bytes EncodeIndexSegment(const IndexSegment& segment, Cipher cipher, ByteView in
     auto id = ToStruct<fb::Id32>(pack.id.bytes);
     packs.push_back(fb::CreateIndexedPack(builder, &id, pack.size, footer, signature));
   }
-  std::vector<fb::Id32> replaces;
-  for (const IndexId& id : segment.replaces) replaces.push_back(ToStruct<fb::Id32>(id.bytes));
   auto packs_at = builder.CreateVector(packs);
-  auto replaces_at = builder.CreateVectorOfStructs(replaces);
+  auto replaces_at = PutIds<fb::Id32>(builder, segment.replaces);
   builder.Finish(fb::CreateIndexSegment(builder, packs_at, replaces_at, segment.as_of));
   BKFS_CHECK(builder.GetSize() <= kMaxIndexPlain);
   Bytes packed = CompressMetadata({builder.GetBufferPointer(), builder.GetSize()});

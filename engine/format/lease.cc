@@ -45,15 +45,6 @@ Result<Parsed> Parse(ByteView object, std::string_view magic) {
   return out;
 }
 
-Bytes SignedMessage(const RepoId& repo, ByteView before_signature) {
-  Bytes message;
-  message.reserve(kSignedContext.size() + RepoId::kSize + before_signature.size());
-  Append(message, AsBytes(kSignedContext));
-  Append(message, repo.view());
-  Append(message, before_signature);
-  return message;
-}
-
 Bytes SignAndSeal(std::string_view magic, ByteView body, const RepoId& repo, Cipher cipher,
                   ByteView index_key, const SigningKey& key) {
   const Bytes sealed = SealSalted(cipher, index_key, repo, kSealKind, body);
@@ -64,7 +55,7 @@ Bytes SignAndSeal(std::string_view magic, ByteView body, const RepoId& repo, Cip
   Append(out, key.id().view());
   AppendInt(out, static_cast<uint32_t>(sealed.size()));
   Append(out, sealed);
-  Append(out, key.Sign(SignedMessage(repo, out)));
+  Append(out, key.Sign(SignedMessage(kSignedContext, repo, out)));
   return out;
 }
 
@@ -73,7 +64,7 @@ Result<Bytes> VerifyAndOpen(ByteView object, std::string_view magic, const RepoI
   BKFS_ASSIGN(Parsed parts, Parse(object, magic));
   ByteView covered = object.first(object.size() - parts.signature.size());
   if (parts.holder != KeyIdOf(holder) ||
-      !VerifySignature(holder, SignedMessage(repo, covered), parts.signature)) {
+      !VerifySignature(holder, SignedMessage(kSignedContext, repo, covered), parts.signature)) {
     return Status(Code::kCorrupt, "lease has a bad signature: it was changed or forged");
   }
   auto body = OpenSalted(index_key, repo, kSealKind, parts.sealed);
@@ -90,15 +81,6 @@ std::string FitText(std::string_view text) {
     if (c < ' ' || c > '~') c = '?';
   }
   return out;
-}
-
-template <typename IdType>
-flatbuffers::Offset<flatbuffers::Vector<const fb::Id32*>> PutIds(
-    flatbuffers::FlatBufferBuilder& builder, const std::vector<IdType>& ids) {
-  std::vector<fb::Id32> raw;
-  raw.reserve(ids.size());
-  for (const IdType& id : ids) raw.push_back(ToStruct<fb::Id32>(id.bytes));
-  return builder.CreateVectorOfStructs(raw);
 }
 
 template <typename IdType>
@@ -134,8 +116,8 @@ Bytes EncodeLease(const Lease& lease, const RepoId& repo, Cipher cipher, ByteVie
 Bytes EncodeLeaseState(const LeaseState& state, const RepoId& repo, Cipher cipher,
                        ByteView index_key, const SigningKey& key) {
   flatbuffers::FlatBufferBuilder builder;
-  auto packs = PutIds(builder, state.packs);
-  auto roots = PutIds(builder, state.roots);
+  auto packs = PutIds<fb::Id32>(builder, state.packs);
+  auto roots = PutIds<fb::Id32>(builder, state.roots);
   auto id = ToStruct<fb::Id16>(state.id.bytes);
   builder.Finish(fb::CreateLeaseState(builder, &id, state.number, state.moved_past, packs, roots,
                                       state.dirty_since_ns));

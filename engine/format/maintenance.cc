@@ -3,7 +3,6 @@
 
 #include <algorithm>
 
-#include "engine/crypto/hash.h"
 #include "engine/format/entry_codec.h"
 #include "engine/format/envelope.h"
 #include "engine/format/flatbuffer.h"
@@ -26,14 +25,11 @@ Status Damaged(std::string_view what, std::string_view why) {
   return {Code::kCorrupt, std::string(what) + " is damaged: " + std::string(why)};
 }
 
+// Ascending, as the decoder wants them.
 template <typename Struct, typename IdType>
-flatbuffers::Offset<flatbuffers::Vector<const Struct*>> PutIds(
-    flatbuffers::FlatBufferBuilder& builder, const std::vector<IdType>& ids) {
+auto PutSorted(flatbuffers::FlatBufferBuilder& builder, const std::vector<IdType>& ids) {
   BKFS_CHECK(std::is_sorted(ids.begin(), ids.end()));
-  std::vector<Struct> raw;
-  raw.reserve(ids.size());
-  for (const IdType& id : ids) raw.push_back(ToStruct<Struct>(id.bytes));
-  return builder.CreateVectorOfStructs(raw);
+  return PutIds<Struct>(builder, ids);
 }
 
 // False when they are not in ascending order, each once, or share their bytes with another list.
@@ -73,8 +69,8 @@ Result<Value> DecodeBody(ByteView object, std::string_view magic, std::string_vi
 Bytes EncodeLogEntry(const LogEntry& entry, const RepoId& repo, const SigningKey& key) {
   BKFS_CHECK(entry.signer == key.id() && entry.base >= 1 && entry.base <= entry.number);
   flatbuffers::FlatBufferBuilder builder;
-  auto condemned = PutIds<fb::Id32>(builder, entry.condemned);
-  auto doomed = PutIds<fb::Id32>(builder, entry.doomed);
+  auto condemned = PutSorted<fb::Id32>(builder, entry.condemned);
+  auto doomed = PutSorted<fb::Id32>(builder, entry.doomed);
   auto signer = ToStruct<fb::Id16>(entry.signer.bytes);
   auto nonce = ToStruct<fb::Id16>(entry.nonce);
   builder.Finish(fb::CreateLogEntry(builder, &signer, entry.number, entry.base, &nonce,
@@ -85,7 +81,7 @@ Bytes EncodeLogEntry(const LogEntry& entry, const RepoId& repo, const SigningKey
 Bytes EncodeRemoval(const Removal& removal, const RepoId& repo, const SigningKey& key) {
   BKFS_CHECK(removal.signer == key.id());
   flatbuffers::FlatBufferBuilder builder;
-  auto snapshots = PutIds<fb::Id16>(builder, removal.snapshots);
+  auto snapshots = PutSorted<fb::Id16>(builder, removal.snapshots);
   auto signer = ToStruct<fb::Id16>(removal.signer.bytes);
   builder.Finish(fb::CreateRemoval(builder, &signer, removal.time_ns, snapshots));
   return EncodeSigned(kRemovalMagic, repo, BuilderBytes(builder), key);
@@ -103,7 +99,7 @@ Bytes EncodeFence(const Fence& fence, const RepoId& repo, const SigningKey& key)
 Bytes EncodeClosure(const Closure& closure, const RepoId& repo, const SigningKey& key) {
   BKFS_CHECK(closure.signer == key.id());
   flatbuffers::FlatBufferBuilder builder;
-  auto accepted = PutIds<fb::Id16>(builder, closure.accepted);
+  auto accepted = PutSorted<fb::Id16>(builder, closure.accepted);
   auto signer = ToStruct<fb::Id16>(closure.signer.bytes);
   auto lease = ToStruct<fb::Id16>(closure.lease.bytes);
   builder.Finish(fb::CreateClosure(builder, &signer, &lease, closure.time_ns, accepted));
@@ -163,18 +159,8 @@ Status VerifyMaintenance(ByteView object, const RepoId& repo, const PublicKey& s
   return {Code::kCorrupt, "it has a bad signature: it was changed or forged"};
 }
 
-SnapshotId AcceptanceIdOf(ByteView object) {
-  const Hash256 hash = HashBytes(object);
-  SnapshotId id;
-  std::memcpy(id.bytes.data(), hash.data(), id.bytes.size());
-  return id;
-}
+SnapshotId AcceptanceIdOf(ByteView object) { return ShortIdOf<SnapshotId>(object); }
 
-RemovalId RemovalIdOf(ByteView object) {
-  const Hash256 hash = HashBytes(object);
-  RemovalId id;
-  std::memcpy(id.bytes.data(), hash.data(), id.bytes.size());
-  return id;
-}
+RemovalId RemovalIdOf(ByteView object) { return ShortIdOf<RemovalId>(object); }
 
 }  // namespace bkfs

@@ -23,15 +23,6 @@ Status Damaged(std::string_view why) {
   return {Code::kCorrupt, "pack footer is damaged: " + std::string(why)};
 }
 
-Bytes SignedMessage(const RepoId& repo, ByteView body) {
-  Bytes message;
-  message.reserve(kSignedContext.size() + RepoId::kSize + body.size());
-  Append(message, AsBytes(kSignedContext));
-  Append(message, repo.view());
-  Append(message, body);
-  return message;
-}
-
 bool ParseKind(uint8_t raw, PackKind& out) {
   out = static_cast<PackKind>(raw);
   return out == PackKind::kContents || out == PackKind::kTrees;
@@ -149,7 +140,7 @@ SignedFooter SignFooter(const PackFooter& footer, const RepoId& repo, const Sign
                                       &data_hash, slots_at, frames_at, blobs_at));
   SignedFooter out;
   out.body = BuilderBytes(builder);
-  out.signature = signer.Sign(SignedMessage(repo, out.body));
+  out.signature = signer.Sign(SignedMessage(kSignedContext, repo, out.body));
   return out;
 }
 
@@ -239,7 +230,9 @@ Status VerifyFooter(const SignedFooter& footer, const RepoId& repo,
     return {Code::kCorrupt,
             "pack footer names another signer than key " + KeyIdOf(signer_public).hex()};
   }
-  if (VerifySignature(signer_public, SignedMessage(repo, footer.body), footer.signature)) return {};
+  if (VerifySignature(signer_public, SignedMessage(kSignedContext, repo, footer.body),
+                      footer.signature))
+    return {};
   return {Code::kCorrupt, "pack footer has a bad signature: it was changed, or key " + named.hex() +
                               " did not make it"};
 }

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/format/snapshot.h"
 
-#include "engine/crypto/hash.h"
 #include "engine/format/entry_codec.h"
 #include "engine/format/envelope.h"
 #include "engine/format/flatbuffer.h"
@@ -89,12 +88,7 @@ bool ReadStrings(const StringVector* from, VectorBudget& budget, std::vector<std
 }
 }  // namespace
 
-SnapshotId SnapshotIdOf(ByteView object) {
-  Hash256 hash = HashBytes(object);
-  SnapshotId id;
-  std::memcpy(id.bytes.data(), hash.data(), id.bytes.size());
-  return id;
-}
+SnapshotId SnapshotIdOf(ByteView object) { return ShortIdOf<SnapshotId>(object); }
 
 Bytes SealRoot(const Entry& root, const PublicKey& tree_key) {
   BKFS_CHECK(root.name.empty() && root.is_directory());
