@@ -19,6 +19,7 @@ class MaintenanceTest(RepositoryTest):
     def setUp(self):
         super().setUp()
         self.maintain = self.derive('Maintain')
+        self.takes = {}  # seconds that a command took when it was left alone
         self.rng = random.Random(random.randrange(1 << 30))
         self.source = self.path('source')
         os.mkdir(self.source)
@@ -101,22 +102,29 @@ class MaintenanceTest(RepositoryTest):
         self.assertLess(self.store_size(), plain * 1.1 + 200000)
 
     def killed(self, *command):
-        """Runs a command and kills it somewhere on its way."""
+        """Runs a command and kills it somewhere on its way; True unless it ended by itself first."""
         process = subprocess.Popen([BKFS, *command, '-R', self.repo, '-K', self.maintain], env=self.environment,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(self.rng.uniform(0, 0.25))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        start = time.monotonic()
+        try:
+            process.wait(self.rng.uniform(0, self.takes.get(command[0], 0.3)))
+        except subprocess.TimeoutExpired:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+            return True
+        self.takes[command[0]] = time.monotonic() - start
+        return False
 
     def test_kills(self):
         self.change(200)
-        for _ in range(ROUNDS):
+        killed = {'compact': 0, 'prune': 0}
+        while min(killed.values()) < ROUNDS:
             for _ in range(2):
                 self.change()
                 self.bkfs('backup', '-q', '-n', 'k', self.source)
             self.bkfs('forget', '-q', '--keep-last', '2')
-            self.killed('compact', '--threshold', '1')
-            self.killed('prune', '--grace', '0')
+            killed['compact'] += self.killed('compact', '--threshold', '1')
+            killed['prune'] += self.killed('prune', '--grace', '0')
             self.bkfs('check')
             restored = self.path('restored')
             self.bkfs('restore', '-q', '--delete', 'k', restored)
