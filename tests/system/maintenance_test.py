@@ -35,9 +35,9 @@ class MaintenanceTest(RepositoryTest):
             with open(name, 'wb') as file:
                 file.write(content.randbytes(content.choice((100, 5000, 60000, 400000))))
 
-    def store_size(self):
+    def store_size(self, repo=None):
         return sum(os.path.getsize(os.path.join(base, name))
-                   for base, _, names in os.walk(os.path.join(self.repo, 'packs')) for name in names)
+                   for base, _, names in os.walk(repo or self.repo) for name in names)
 
     def maintain_until(self, stop, failures):
         commands = (('forget', '-q', '--keep-last', '2'), ('compact', '-q'), ('prune', '-q', '--grace', '0'),
@@ -138,6 +138,44 @@ class MaintenanceTest(RepositoryTest):
             self.assertEqual(left[field], 0, left)
         self.assertEqual(os.listdir(os.path.join(self.repo, 'leases')), [])
         self.bkfs('check', '--read-data')
+
+    def edit(self, words):
+        """The next version of a package: some files are edited, a few come, a few go."""
+        def text(count):
+            return ''.join(self.rng.choice(words) for _ in range(count))
+        there = os.listdir(self.source)
+        for name in self.rng.sample(there, len(there) // 10):
+            path = os.path.join(self.source, name)
+            with open(path, encoding='ascii') as file:
+                content = file.read()
+            at = self.rng.randrange(len(content) + 1)
+            with open(path, 'w', encoding='ascii') as file:
+                file.write(content[:at] + text(200) + content[at + self.rng.randrange(2000):])
+        for name in self.rng.sample(there, len(there) // 15):
+            os.unlink(os.path.join(self.source, name))
+        for _ in range(20 if there else 300):
+            with open(f'{self.source}/{self.rng.randrange(1 << 40)}', 'w', encoding='ascii') as file:
+                file.write(text(self.rng.choice((50, 500, 2000, 20000))))
+
+    def test_half_of_ten_versions(self):
+        """What is left takes no more room than if the rest had never been there (tests/bench/versions.py: real ones)."""
+        words = [f'{self.rng.randrange(1 << 50):x} '[:self.rng.randrange(3, 12)] for _ in range(5000)]
+        alone = self.path('alone')
+        run(BKFS, 'init', '-R', alone, '-K', self.path('alone.key'), env=self.environment)
+        for version in range(10):
+            self.edit(words)
+            self.bkfs('backup', '-q', '-n', f'v{version}', self.source)
+            if version >= 5:
+                run(BKFS, 'backup', '-q', '-R', alone, '-K', self.path('alone.key'), '-n', f'v{version}', self.source,
+                    env=self.environment)
+        before = self.store_size(self.repo)
+        self.bkfs('forget', '-q', *(f'v{version}' for version in range(5)))
+        self.bkfs('compact', '-q')
+        self.bkfs('prune', '-q', '--now')
+        self.bkfs('check', '-q', '--read-data')
+        left, other = self.store_size(self.repo), self.store_size(alone)
+        self.assertLess(left, other * 1.05, f'{before} before')
+        self.assertGreater(before, other * 1.15)  # there was something to free
 
     def test_nobody_is_waited_for_in_vain(self):
         """prune --now is refused while a mount is up, and says who it is; plain prune goes on."""
