@@ -34,6 +34,10 @@ class FilePrinter {
     }
     begun_ = true;
   }
+  // A check that could not go on: what it has found so far is a whole object too.
+  void Abandon(const Status& why) {
+    if (json_ && begun_) Finish({{"damaged", true}, {"error", why.message()}});
+  }
   // Ends the JSON object, which the rest is part of.
   void Finish(const json& rest) {
     std::cout << (begun_ ? "" : "{\"files\":[") << "]," << rest.dump().substr(1) << "\n";
@@ -162,7 +166,10 @@ Result<int> Check(Context& context) {
     BKFS_ASSIGN(out.check, CheckRepository(*repo, options, progress));
     return out;
   }();
-  if (!result.ok()) return result.status();
+  if (!result.ok()) {
+    files.Abandon(result.status());
+    return result.status();
+  }
   if (context.json) {
     files.Finish(ReportJson(*result));
   } else {
