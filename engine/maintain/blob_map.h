@@ -52,7 +52,7 @@ class BlobMap {
   void SetSound(uint64_t bit) { SetBit(sound_, bit); }
 
  private:
-  BlobMap(IndexCache& index) : index_(&index) {}
+  explicit BlobMap(IndexCache& index) : index_(&index) {}
   static bool SetBit(std::vector<uint64_t>& bits, uint64_t bit);
 
   IndexCache* index_;

@@ -48,7 +48,7 @@ Status CheckRun::ReadPack(const PackId& id, bool& sound) {
 }
 
 Status CheckRun::OpenFooter(const PackId& id, ByteView object, PackFooter& footer) {
-  const Status cut(Code::kCorrupt, "it is cut short");
+  Status cut(Code::kCorrupt, "it is cut short");
   if (object.size() < kPackHeader + kPackTrailer) return cut;
   BKFS_ASSIGN(uint32_t length, DecodePackTrailer(object.last(kPackTrailer)));
   if (length > object.size() - kPackHeader) return cut;

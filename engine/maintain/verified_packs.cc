@@ -46,7 +46,7 @@ Status VerifiedPacks::Read() {
 }
 
 Status VerifiedPacks::Parse(ByteView plain) {
-  const Status cut(Code::kCorrupt, path_ + " is damaged");
+  Status cut(Code::kCorrupt, path_ + " is damaged");
   if (plain.size() < 9) return cut;
   round_began_ns_ = ::bkfs::Load<int64_t>(plain.data());
   const size_t name = plain[8];

@@ -93,15 +93,57 @@ Result<std::shared_ptr<const Snapshot>> SnapshotStore::LoadOne(const std::string
   return std::shared_ptr<const Snapshot>(std::move(snapshot));
 }
 
+// The record as it counts now, or null: then it was removed (`gone`: just now), or `list` says what
+// is wrong with it.
+Result<std::shared_ptr<const Snapshot>> SnapshotStore::Recall(const SnapshotId& id,
+                                                              SnapshotList& list, bool& gone) {
+  const std::string name = SnapshotName(id);
+  auto refuse = [&](Status why) {
+    list.problems.push_back({name, std::move(why)});
+    return std::shared_ptr<const Snapshot>();
+  };
+  std::shared_ptr<const Snapshot> snapshot;
+  {
+    MutexLock lock(mutex_);
+    auto found = known_.find(id);
+    if (found != known_.end()) snapshot = found->second;
+  }
+  if (!snapshot) {
+    auto loaded = LoadOne(name);
+    if (loaded.code() == Code::kNotFound) {
+      gone = true;
+      return std::shared_ptr<const Snapshot>();
+    }
+    if (!loaded.ok()) return refuse(loaded.status());
+    snapshot = *loaded;
+  }
+  // A key may have been revoked since the record was read.
+  BKFS_ASSIGN(Signer signer, context_.keys.Find(snapshot->envelope.signer));
+  auto state = Judge(signer, id);
+  if (!state.ok()) return refuse(state.status());
+  if (!context_.removals.CountsUnder(snapshot->body.lease, id)) {
+    return refuse({Code::kStale,
+                   "made by a machine that maintenance had given up waiting for, which will make "
+                   "it anew; it does not count and can be forgotten"});
+  }
+  if (*state != snapshot->signature) {
+    auto changed = std::make_shared<Snapshot>(*snapshot);
+    changed->signature = *state;
+    snapshot = std::move(changed);
+  }
+  return snapshot;
+}
+
 Result<SnapshotList> SnapshotStore::List() {
   if (!MayReadLog(context_.key.type)) {
     return Status(Code::kDenied, "a " + std::string(KeyTypeName(context_.key.type)) +
                                      " key cannot list snapshots");
   }
   BKFS_TRY(context_.keys.Refresh());
-  std::set<std::string> names;
+  std::set<SnapshotId> ids;
   BKFS_TRY(context_.store.List("snapshots/", [&](const std::string& name, uint64_t) {
-    if (ParseSnapshotName(name).ok()) names.insert(name);
+    auto id = ParseSnapshotName(name);
+    if (id.ok()) ids.insert(*id);
     return Status();
   }));
   // After the records: a record goes only when its removal is there.
@@ -109,54 +151,17 @@ Result<SnapshotList> SnapshotStore::List() {
   SnapshotList list;
   bool gone = false;
   std::unordered_map<SnapshotId, std::shared_ptr<const Snapshot>, IdHash> present;
-  for (const auto& name : names) {
-    BKFS_ASSIGN(SnapshotId id, ParseSnapshotName(name));
+  for (const SnapshotId& id : ids) {
     if (context_.removals.IsRemoved(id)) continue;
-    std::shared_ptr<const Snapshot> snapshot;
-    {
-      MutexLock lock(mutex_);
-      auto found = known_.find(id);
-      if (found != known_.end()) snapshot = found->second;
-    }
-    if (!snapshot) {
-      auto loaded = LoadOne(name);
-      if (loaded.code() == Code::kNotFound) {  // removed meanwhile
-        gone = true;
-        continue;
-      }
-      if (!loaded.ok()) {
-        list.problems.push_back({name, loaded.status()});
-        continue;
-      }
-      snapshot = *loaded;
-    }
-    // A key may have been revoked since the record was read.
-    BKFS_ASSIGN(Signer signer, context_.keys.Find(snapshot->envelope.signer));
-    auto state = Judge(signer, id);
-    if (!state.ok()) {
-      list.problems.push_back({name, state.status()});
-      continue;
-    }
-    if (!context_.removals.CountsUnder(snapshot->body.lease, id)) {
-      list.problems.push_back(
-          {name, Status(Code::kStale,
-                        "made by a machine that maintenance had given up waiting for, which will "
-                        "make it anew; it does not count and can be forgotten")});
-      continue;
-    }
-    if (*state != snapshot->signature) {
-      auto changed = std::make_shared<Snapshot>(*snapshot);
-      changed->signature = *state;
-      snapshot = std::move(changed);
-    }
+    BKFS_ASSIGN(auto snapshot, Recall(id, list, gone));
+    if (!snapshot) continue;
     present[id] = snapshot;
     list.snapshots.push_back(std::move(snapshot));
   }
   {
     MutexLock lock(mutex_);
     known_ = std::move(present);
-    std::erase_if(envelopes_,
-                  [&](const auto& item) { return !names.contains(SnapshotName(item.first)); });
+    std::erase_if(envelopes_, [&](const auto& item) { return !ids.contains(item.first); });
   }
   std::sort(list.snapshots.begin(), list.snapshots.end(), [](const auto& a, const auto& b) {
     return std::pair(a->body.time_ns, a->id) < std::pair(b->body.time_ns, b->id);

@@ -89,6 +89,8 @@ class SnapshotStore {
 
  private:
   Result<std::shared_ptr<const Snapshot>> LoadOne(const std::string& name);
+  Result<std::shared_ptr<const Snapshot>> Recall(const SnapshotId& id, SnapshotList& list,
+                                                 bool& gone);
   Status CheckChain(SnapshotList& list);
   Status RememberSeen(const SnapshotList& list);
   Result<std::pair<uint64_t, SnapshotId>> LastOwnRecord();
