@@ -395,6 +395,13 @@ Status StagingImpl::CheckReplace(const Dirent& moved, const Dirent& target) {
   return empty ? OkStatus() : Status(Code::kNotEmpty, "directory not empty");
 }
 
+// `moved` may go to `directory`: that is not itself, nor below it.
+Status StagingImpl::CheckNotBelow(NodeId directory, const Dirent& moved) {
+  if (moved.kind != EntryKind::kDirectory) return {};
+  BKFS_ASSIGN(bool loop, IsBelow(directory, moved.node));
+  return loop ? Status(Code::kInvalid, "a directory cannot be moved into itself") : OkStatus();
+}
+
 Status StagingImpl::Rename(NodeId parent, std::string_view name, NodeId new_parent,
                            std::string_view new_name, unsigned flags) {
   BKFS_TRY(CheckNewName(new_name));
@@ -414,18 +421,12 @@ Status StagingImpl::Rename(NodeId parent, std::string_view name, NodeId new_pare
   if (!target && (flags & kExchange) != 0) return Absent();
   if (target && target->node == source->node)
     return {};  // two names of one file: POSIX does nothing
-  if (source->kind == EntryKind::kDirectory) {
-    BKFS_ASSIGN(bool loop, IsBelow(new_parent, source->node));
-    if (loop) return {Code::kInvalid, "a directory cannot be moved into itself"};
-  }
+  BKFS_TRY(CheckNotBelow(new_parent, *source));
   BKFS_ASSIGN(NodePtr node, Load(source->node));
   BKFS_TRY(PrepareLinkChange(*node));
   Journal::Batch batch;
   if ((flags & kExchange) != 0) {
-    if (target->kind == EntryKind::kDirectory) {
-      BKFS_ASSIGN(bool loop, IsBelow(parent, target->node));
-      if (loop) return {Code::kInvalid, "a directory cannot be moved into itself"};
-    }
+    BKFS_TRY(CheckNotBelow(parent, *target));
     BKFS_ASSIGN(NodePtr other, Load(target->node));
     BKFS_TRY(PrepareLinkChange(*other));
     BKFS_TRY(MoveName(other, new_parent, new_name, parent, name, batch));
