@@ -166,6 +166,15 @@ class StagingImpl final : public Staging {
       BKFS_REQUIRES(tree_mutex_);
   Status MoveName(const NodePtr& node, NodeId from, std::string_view name, NodeId to,
                   std::string_view new_name, Journal::Batch& batch) BKFS_REQUIRES(tree_mutex_);
+  struct Renaming {
+    NodePtr from;  // directories
+    NodePtr to;
+    Dirent source;
+    std::optional<Dirent> target;
+  };
+  Result<Renaming> FindRenaming(NodeId parent, std::string_view name, NodeId new_parent,
+                                std::string_view new_name, unsigned flags)
+      BKFS_REQUIRES(tree_mutex_);
   Status CheckNotBelow(NodeId directory, const Dirent& moved) BKFS_REQUIRES(tree_mutex_);
   Status CheckReplace(const Dirent& moved, const Dirent& target) BKFS_REQUIRES(tree_mutex_);
   Result<bool> IsBelow(NodeId dir, NodeId ancestor) BKFS_REQUIRES(tree_mutex_);

@@ -402,27 +402,39 @@ Status StagingImpl::CheckNotBelow(NodeId directory, const Dirent& moved) {
   return loop ? Status(Code::kInvalid, "a directory cannot be moved into itself") : OkStatus();
 }
 
-Status StagingImpl::Rename(NodeId parent, std::string_view name, NodeId new_parent,
-                           std::string_view new_name, unsigned flags) {
+Result<StagingImpl::Renaming> StagingImpl::FindRenaming(NodeId parent, std::string_view name,
+                                                        NodeId new_parent,
+                                                        std::string_view new_name, unsigned flags) {
   BKFS_TRY(CheckNewName(new_name));
   if ((flags & ~(kNoReplace | kExchange)) != 0 || flags == (kNoReplace | kExchange)) {
-    return {Code::kInvalid, "unknown rename flags"};
+    return Status(Code::kInvalid, "unknown rename flags");
   }
-  MutexLock lock(tree_mutex_);
   if (SeriesOfNode(parent) != SeriesOfNode(new_parent)) {
-    return {Code::kCrossDevice, "cannot be moved to another series"};
+    return Status(Code::kCrossDevice, "cannot be moved to another series");
   }
-  BKFS_ASSIGN(NodePtr from, LoadDirectoryNode(parent));
-  BKFS_ASSIGN(NodePtr to, LoadDirectoryNode(new_parent));
+  Renaming found;
+  BKFS_ASSIGN(found.from, LoadDirectoryNode(parent));
+  BKFS_ASSIGN(found.to, LoadDirectoryNode(new_parent));
   BKFS_ASSIGN(auto source, FindDirent(parent, name));
   if (!source) return Absent();
-  BKFS_ASSIGN(auto target, FindDirent(new_parent, new_name));
-  if (target && (flags & kNoReplace) != 0) return {Code::kExists, "this name is taken"};
-  if (!target && (flags & kExchange) != 0) return Absent();
-  if (target && target->node == source->node)
-    return {};  // two names of one file: POSIX does nothing
-  BKFS_TRY(CheckNotBelow(new_parent, *source));
-  BKFS_ASSIGN(NodePtr node, Load(source->node));
+  found.source = std::move(*source);
+  BKFS_ASSIGN(found.target, FindDirent(new_parent, new_name));
+  if (found.target && (flags & kNoReplace) != 0) {
+    return Status(Code::kExists, "this name is taken");
+  }
+  if (!found.target && (flags & kExchange) != 0) return Absent();
+  return found;
+}
+
+Status StagingImpl::Rename(NodeId parent, std::string_view name, NodeId new_parent,
+                           std::string_view new_name, unsigned flags) {
+  MutexLock lock(tree_mutex_);
+  BKFS_ASSIGN(Renaming found, FindRenaming(parent, name, new_parent, new_name, flags));
+  const auto& target = found.target;
+  // Two names of one file: POSIX does nothing.
+  if (target && target->node == found.source.node) return {};
+  BKFS_TRY(CheckNotBelow(new_parent, found.source));
+  BKFS_ASSIGN(NodePtr node, Load(found.source.node));
   BKFS_TRY(PrepareLinkChange(*node));
   Journal::Batch batch;
   if ((flags & kExchange) != 0) {
@@ -432,15 +444,15 @@ Status StagingImpl::Rename(NodeId parent, std::string_view name, NodeId new_pare
     BKFS_TRY(MoveName(other, new_parent, new_name, parent, name, batch));
   } else {
     if (target) {
-      BKFS_TRY(CheckReplace(*source, *target));
-      BKFS_TRY(DropName(to, *target, batch));
+      BKFS_TRY(CheckReplace(found.source, *target));
+      BKFS_TRY(DropName(found.to, *target, batch));
     }
     batch.Delete(journal_keys::DirentKey(parent, HashName(name)));
   }
   BKFS_TRY(MoveName(node, parent, name, new_parent, new_name, batch));
   if (node->entry.link_group != 0) BKFS_TRY(MarkParentsDirty(*node, batch));
-  BKFS_TRY(TouchDirectory(from, batch));
-  BKFS_TRY(TouchDirectory(to, batch));
+  BKFS_TRY(TouchDirectory(found.from, batch));
+  BKFS_TRY(TouchDirectory(found.to, batch));
   return Save(batch);
 }
 
