@@ -2,6 +2,8 @@
 #include "engine/maintain/maintainer.h"
 
 #include <algorithm>
+#include <optional>
+#include <set>
 
 #include "engine/crypto/hash.h"
 
@@ -200,6 +202,7 @@ Status Maintainer::RewriteSegments(const std::vector<IndexId>& segments,
   std::vector<IndexedPack> packs;
   std::unordered_set<PackId, IdHash> listed;
   std::vector<IndexId> replaced;
+  std::optional<std::set<PackId>> stored;
   uint64_t bytes = 0;
   auto put = [&]() -> Status {
     if (!packs.empty()) BKFS_TRY(repo_.PutSegments(packs, log->last, replaced));
@@ -222,7 +225,7 @@ Status Maintainer::RewriteSegments(const std::vector<IndexId>& segments,
     if (!object.ok()) return object.status();
     auto segment = DecodeIndexSegment(*object, repo_.key().index_key.view(), repo_.header().repo);
     if (!segment.ok()) continue;  // damaged: check --repair knows what to do
-    BKFS_TRY(repo_.DropDeleted(*log, segment->as_of, segment->packs));
+    BKFS_TRY(repo_.DropDeleted(*log, segment->as_of, stored, segment->packs));
     uint64_t more = 0;
     for (const auto& pack : segment->packs) more += pack.footer.body.size();
     if (bytes + more > 2 * Repository::kSegmentFooters) BKFS_TRY(put());

@@ -170,7 +170,6 @@ Status Repository::RefreshIndex() {
     if (!gone.empty()) BKFS_TRY(ForgetSegments(gone, present));
     if (!merged) break;
   }
-  present_.reset();
   for (const auto& [id, entry] : maintenance_->Current()->doomed) {
     BKFS_TRY(index_->RemovePack(id));
   }
@@ -182,11 +181,12 @@ Result<bool> Repository::LoadSegments(const std::set<IndexId>& present,
                                       const std::set<IndexId>& known) {
   bool merged = false;
   bool log_read = false;
+  std::optional<std::set<PackId>> stored;
   for (const auto& id : present) {
     if (known.contains(id)) continue;
     if (!log_read) BKFS_TRY(maintenance_->Refresh());
     log_read = true;
-    Status status = LoadSegment(id);
+    Status status = LoadSegment(id, stored);
     // One bad segment must not hide the others: what only it knew is reported as missing when it is
     // read.
     if (status.Is(Code::kCorrupt) || status.Is(Code::kUnsupported)) {
@@ -283,29 +283,20 @@ Status Repository::PutSegments(const std::vector<IndexedPack>& packs, uint64_t a
 }
 
 Status Repository::DropDeleted(const CondemnedPacks& log, uint64_t as_of,
+                               std::optional<std::set<PackId>>& stored,
                                std::vector<IndexedPack>& packs) {
-  MutexLock one_at_a_time(refresh_mutex_);
-  present_.reset();
-  Status status = DropDeletedWith(log, as_of, packs);
-  present_.reset();
-  return status;
-}
-
-Status Repository::DropDeletedWith(const CondemnedPacks& log, uint64_t as_of,
-                                   std::vector<IndexedPack>& packs) {
   std::erase_if(packs, [&](const IndexedPack& pack) { return log.doomed.contains(pack.id); });
   if (as_of + 1 >= log.base) return {};
-  if (!present_) {
-    std::set<PackId> present;
+  if (!stored) {
+    std::set<PackId> listed;
     BKFS_TRY(store_->List("packs/", [&](const std::string& name, uint64_t) {
       auto id = ParsePackName(name);
-      if (id.ok()) present.insert(*id);
+      if (id.ok()) listed.insert(*id);
       return Status();
     }));
-    present_ = std::move(present);
+    stored = std::move(listed);
   }
-  const std::set<PackId>& present = *present_;
-  std::erase_if(packs, [&](const IndexedPack& pack) { return !present.contains(pack.id); });
+  std::erase_if(packs, [&](const IndexedPack& pack) { return !stored->contains(pack.id); });
   return {};
 }
 
@@ -331,14 +322,14 @@ Status Repository::AcceptFooter(const PackId& id, uint64_t size, const SignedFoo
   return VerifyFooter(footer, header_.repo, signer->public_key);
 }
 
-Status Repository::LoadSegment(const IndexId& id) {
+Status Repository::LoadSegment(const IndexId& id, std::optional<std::set<PackId>>& stored) {
   BKFS_ASSIGN(Bytes object, store_->Get(IndexName(id)));
   if (HashBytes(object) != id.bytes) {
     return {Code::kCorrupt, "its bytes do not hash to its name: changed, cut or swapped"};
   }
   BKFS_ASSIGN(IndexSegment segment,
               DecodeIndexSegment(object, key_.index_key.view(), header_.repo));
-  BKFS_TRY(DropDeletedWith(*maintenance_->Current(), segment.as_of, segment.packs));
+  BKFS_TRY(DropDeleted(*maintenance_->Current(), segment.as_of, stored, segment.packs));
   std::vector<IndexCache::NewPack> packs;
   std::vector<PackId> ids;
   for (const auto& indexed : segment.packs) {

@@ -84,8 +84,11 @@ class Repository {
   static constexpr size_t kSegmentPacks = 512;              // in one segment, at most
   static constexpr uint64_t kSegmentFooters = 32ULL << 20;  // bytes of footers, about
   // Leaves out of a segment's packs those that have been deleted, or will be (doc/format.md
-  // section 7). `log` is what is known of the maintenance log, `as_of` the segment's.
-  Status DropDeleted(const CondemnedPacks& log, uint64_t as_of, std::vector<IndexedPack>& packs);
+  // section 7). `log` is what is known of the maintenance log, `as_of` the segment's. `stored`:
+  // the packs in the store, listed when they are first needed; for several segments, all of which
+  // were there before the first of them was asked about.
+  Status DropDeleted(const CondemnedPacks& log, uint64_t as_of,
+                     std::optional<std::set<PackId>>& stored, std::vector<IndexedPack>& packs);
   // Loads footers of packs that no segment covers: for a store whose index was lost.
   Status RebuildIndex();
 
@@ -112,14 +115,13 @@ class Repository {
   Status RememberEpoch();
   Result<bool> LoadSegments(const std::set<IndexId>& present, const std::set<IndexId>& known)
       BKFS_REQUIRES(refresh_mutex_);
-  Status LoadSegment(const IndexId& id) BKFS_REQUIRES(refresh_mutex_);
+  Status LoadSegment(const IndexId& id, std::optional<std::set<PackId>>& stored)
+      BKFS_REQUIRES(refresh_mutex_);
   // Forgets segments that are gone from the store, and packs that went with them.
   Status ForgetSegments(const std::vector<IndexId>& gone, const std::set<IndexId>& present)
       BKFS_REQUIRES(refresh_mutex_);
   Status PutSegment(const std::vector<IndexedPack>& packs, uint64_t as_of,
                     const std::vector<IndexId>& replaces);
-  Status DropDeletedWith(const CondemnedPacks& log, uint64_t as_of, std::vector<IndexedPack>& packs)
-      BKFS_REQUIRES(refresh_mutex_);
 
   std::unique_ptr<Backend> store_;
   KeyMaterial key_;
@@ -137,8 +139,6 @@ class Repository {
   std::unique_ptr<BlobReader> blobs_;
   std::unique_ptr<TreeSource> trees_;
   Mutex refresh_mutex_;  // one refresh at a time; held over store calls on purpose
-  // Packs in the store, listed when a refresh needs them, for its time.
-  std::optional<std::set<PackId>> present_ BKFS_GUARDED_BY(refresh_mutex_);
 };
 
 // Reads and checks bkfs.repo alone. kNoRepository when there is none.
