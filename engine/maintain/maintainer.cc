@@ -195,6 +195,21 @@ Result<bool> Maintainer::Decide(const RepositoryView& view, std::vector<PackId> 
   return first;
 }
 
+Result<std::vector<IndexId>> Maintainer::SegmentsWith(
+    const std::unordered_set<PackId, IdHash>& packs) {
+  std::vector<IndexId> out;
+  if (packs.empty()) return out;
+  BKFS_ASSIGN(auto segments, repo_.index().Segments());
+  for (const auto& id : segments) {
+    BKFS_ASSIGN(auto listed, repo_.index().SegmentPacks(id));
+    if (std::any_of(listed.begin(), listed.end(),
+                    [&](const PackId& pack) { return packs.contains(pack); })) {
+      out.push_back(id);
+    }
+  }
+  return out;
+}
+
 Status Maintainer::RewriteSegments(const std::vector<IndexId>& segments,
                                    const std::unordered_set<PackId, IdHash>& without) {
   // As of before anything is read: what is doomed later is then left out by whoever loads it.
@@ -246,15 +261,7 @@ Status Maintainer::Sweep() {
   std::unordered_set<PackId, IdHash> doomed;
   for (const auto& [id, entry] : log->doomed) doomed.insert(id);
   if (doomed.empty()) return {};
-  std::vector<IndexId> affected;
-  BKFS_ASSIGN(auto segments, repo_.index().Segments());
-  for (const auto& id : segments) {
-    BKFS_ASSIGN(auto packs, repo_.index().SegmentPacks(id));
-    if (std::any_of(packs.begin(), packs.end(),
-                    [&](const PackId& pack) { return doomed.contains(pack); })) {
-      affected.push_back(id);
-    }
-  }
+  BKFS_ASSIGN(auto affected, SegmentsWith(doomed));
   BKFS_TRY(RewriteSegments(affected, doomed));
   uint64_t done = 0;
   for (const auto& id : doomed) {

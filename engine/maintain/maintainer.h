@@ -49,6 +49,8 @@ class Maintainer {
                       std::vector<PackId> doomed);
   // M5: deletes what the log dooms. Bytes freed and packs deleted are added to the totals.
   Status Sweep();
+  // Index segments, of those that this machine has loaded, that list any of `packs`.
+  Result<std::vector<IndexId>> SegmentsWith(const std::unordered_set<PackId, IdHash>& packs);
   // Replaces these index segments by as few as hold their packs, less those in `without`.
   Status RewriteSegments(const std::vector<IndexId>& segments,
                          const std::unordered_set<PackId, IdHash>& without);

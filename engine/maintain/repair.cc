@@ -48,7 +48,6 @@ class RepairRun {
                      const std::unordered_map<PackId, IndexedPack, IdHash>& index);
   Status MendIndex(const CheckFindings& findings);
   Status IndexPacks(const std::vector<IndexedPack>& packs);
-  Result<std::vector<IndexId>> SegmentsWith(const PackSet& packs);
   Result<std::vector<IndexedPack>> Unlisted(const CheckFindings& findings);
   Result<IndexedPack> OwnFooter(const PackId& id, PackFooter& footer);
   Status Rescue(const PackId& id, const PackFooter& footer, const FrameVerdict& verdict,
@@ -279,20 +278,6 @@ Status RepairRun::IndexPacks(const std::vector<IndexedPack>& packs) {
   return packs.empty() ? OkStatus() : repo_.PutSegments(packs, 0);
 }
 
-Result<std::vector<IndexId>> RepairRun::SegmentsWith(const PackSet& packs) {
-  std::vector<IndexId> out;
-  if (packs.empty()) return out;
-  BKFS_ASSIGN(auto segments, repo_.index().Segments());
-  for (const auto& id : segments) {
-    BKFS_ASSIGN(auto listed, repo_.index().SegmentPacks(id));
-    if (std::any_of(listed.begin(), listed.end(),
-                    [&](const PackId& pack) { return packs.contains(pack); })) {
-      out.push_back(id);
-    }
-  }
-  return out;
-}
-
 // Packs that are in no segment, or not as they are, with what their own footers say.
 Result<std::vector<IndexedPack>> RepairRun::Unlisted(const CheckFindings& findings) {
   std::vector<PackId> ids(misread_.begin(), misread_.end());
@@ -321,7 +306,7 @@ Status RepairRun::MendIndex(const CheckFindings& findings) {
     drop.insert(id);
     Done(PackName(id) + ", which is missing, is no longer in the index");
   }
-  BKFS_ASSIGN(auto affected, SegmentsWith(drop));
+  BKFS_ASSIGN(auto affected, maintainer_.SegmentsWith(drop));
   BKFS_ASSIGN(auto packs, Unlisted(findings));
   packs.insert(packs.end(), rescued_.begin(), rescued_.end());
   BKFS_TRY(IndexPacks(packs));
