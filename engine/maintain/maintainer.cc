@@ -59,17 +59,23 @@ Status Maintainer::HandleLeases(RepositoryView& view) {
   return {};
 }
 
-Status Maintainer::ReadStore(RepositoryView& view) {
-  view.store.clear();
-  uint64_t unknown = 0;
-  BKFS_TRY(repo_.store().List("packs/", [&](const std::string& name, uint64_t size) -> Status {
+Result<StoredPacks> Maintainer::ListPacks() {
+  StoredPacks packs;
+  BKFS_TRY(repo_.store().List("packs/", [&](const std::string& name, uint64_t size) {
     auto id = ParsePackName(name);
-    if (!id.ok()) return {};
-    view.store[*id] = size;
-    BKFS_ASSIGN(auto known, repo_.index().FindPack(*id));
-    if (!known) ++unknown;
-    return {};
+    if (id.ok()) packs[*id] = size;
+    return Status();
   }));
+  return packs;
+}
+
+Status Maintainer::ReadStore(RepositoryView& view) {
+  BKFS_ASSIGN(view.store, ListPacks());
+  uint64_t unknown = 0;
+  for (const auto& [id, size] : view.store) {
+    BKFS_ASSIGN(auto known, repo_.index().FindPack(id));
+    if (!known) ++unknown;
+  }
   // Left by writers that were killed, or just on their way: they are to be known too.
   if (unknown > 0) BKFS_TRY(repo_.RebuildIndex());
   // Everybody must know a pack before a copy in it may be the one that counts.

@@ -18,14 +18,17 @@ namespace bkfs {
 // `done` of `of` things of a stage; `of` 0: unknown.
 using MaintenanceProgress = std::function<void(std::string_view stage, uint64_t done, uint64_t of)>;
 
+// Packs in the store and their sizes.
+using StoredPacks = std::unordered_map<PackId, uint64_t, IdHash>;
+
 // What the maintainer saw when it last looked (doc/maintenance.md, M1 to M3).
 struct RepositoryView {
   std::shared_ptr<const CondemnedPacks> log;
   int64_t now_ns = 0;  // by the store's clock
   LeaseTable leases;
   size_t snapshots = 0;
-  std::unordered_map<PackId, uint64_t, IdHash> store;  // packs and their sizes
-  std::unique_ptr<UsageMarks> marks;                   // never null
+  StoredPacks store;
+  std::unique_ptr<UsageMarks> marks;  // never null
 };
 
 // A run of prune or compact: its lease, looking, deciding, deleting. Not thread-safe.
@@ -44,6 +47,7 @@ class Maintainer {
 
   // M1 to M3. kCorrupt when the repository is too damaged to tell what is used.
   Result<RepositoryView> Look();
+  Result<StoredPacks> ListPacks();
   // M4: false when somebody else decided first, and everything is to be looked at again.
   Result<bool> Decide(const RepositoryView& view, std::vector<PackId> condemned,
                       std::vector<PackId> doomed);

@@ -333,11 +333,7 @@ Status RepairRun::Condemn() {
     BKFS_TRY(repo_.maintenance().CheckComplete());
     RepositoryView view;
     view.log = repo_.maintenance().Current();
-    BKFS_TRY(repo_.store().List("packs/", [&](const std::string& name, uint64_t size) {
-      auto id = ParsePackName(name);
-      if (id.ok()) view.store[*id] = size;
-      return Status();
-    }));
+    BKFS_ASSIGN(view.store, maintainer_.ListPacks());
     BKFS_ASSIGN(bool decided, maintainer_.Decide(view, given_up_, {}));
     if (decided) return {};
   }
