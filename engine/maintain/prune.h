@@ -38,11 +38,4 @@ struct PruneReport {
 Result<PruneReport> Prune(Repository& repo, const PruneOptions& options,
                           const MaintenanceProgress& progress = {});
 
-// What a look says about condemned packs: which may be doomed now, and what the others wait for.
-struct DoomVerdict {
-  std::vector<PackId> doomed;
-  std::vector<std::string> waiting_for;
-};
-Result<DoomVerdict> JudgeCondemned(Repository& repo, const RepositoryView& view, int64_t grace_ns);
-
 }  // namespace bkfs
