@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/maintain/maintainer.h"
+#include "engine/repo/segment_writer.h"
 
 namespace bkfs {
 
@@ -18,7 +19,8 @@ struct CompactOptions {
   double small = 0.5;
   uint64_t max_bytes = UINT64_MAX;  // of packs read in one run
   uint64_t pack_target = 32ULL << 20;
-  int level = 3;           // zstd, for what is compressed anew
+  int level = 3;  // zstd, for what is compressed anew
+  SegmentLimits segments;
   double max_unused = -1;  // percent of the store: stops when there is no more; below 0: all
 };
 

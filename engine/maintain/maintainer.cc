@@ -217,27 +217,13 @@ Result<std::vector<IndexId>> Maintainer::SegmentsWith(
 }
 
 Status Maintainer::RewriteSegments(const std::vector<IndexId>& segments,
-                                   const std::unordered_set<PackId, IdHash>& without) {
+                                   const std::unordered_set<PackId, IdHash>& without,
+                                   const SegmentLimits& limits) {
   // As of before anything is read: what is doomed later is then left out by whoever loads it.
   const auto log = repo_.maintenance().Current();
-  std::vector<IndexedPack> packs;
+  SegmentWriter index(repo_, log->last, limits);
   std::unordered_set<PackId, IdHash> listed;
-  std::vector<IndexId> replaced;
   std::optional<std::set<PackId>> stored;
-  uint64_t bytes = 0;
-  auto put = [&]() -> Status {
-    if (!packs.empty()) BKFS_TRY(repo_.PutSegments(packs, log->last, replaced));
-    packs.clear();
-    // Only now: until here the old ones say the same.
-    for (const auto& old : replaced) {
-      Status removed = repo_.store().Remove(IndexName(old));
-      if (!removed.Is(Code::kNotFound)) BKFS_TRY(removed);
-      BKFS_TRY(repo_.index().UnmarkSegment(old));
-    }
-    replaced.clear();
-    bytes = 0;
-    return {};
-  };
   uint64_t done = 0;
   for (const auto& id : segments) {
     Tell("rewriting the index", done++, segments.size());
@@ -246,20 +232,15 @@ Status Maintainer::RewriteSegments(const std::vector<IndexId>& segments,
     if (!object.ok()) return object.status();
     auto segment = DecodeIndexSegment(*object, repo_.key().index_key.view(), repo_.header().repo);
     if (!segment.ok()) continue;  // damaged: check --repair knows what to do
+    *object = Bytes();            // tens of MiB
     BKFS_TRY(repo_.DropDeleted(*log, segment->as_of, stored, segment->packs));
-    uint64_t more = 0;
-    for (const auto& pack : segment->packs) more += pack.footer.body.size();
-    if (bytes + more > 2 * Repository::kSegmentFooters) BKFS_TRY(put());
-    replaced.push_back(id);
     for (auto& pack : segment->packs) {
       if (without.contains(pack.id) || !listed.insert(pack.id).second) continue;
-      bytes += pack.footer.body.size();
-      packs.push_back(std::move(pack));
+      BKFS_TRY(index.Add(std::move(pack)));
     }
-    if (bytes >= Repository::kSegmentFooters || packs.size() >= Repository::kSegmentPacks)
-      BKFS_TRY(put());
+    index.Replace(id);
   }
-  return put();
+  return index.Finish();
 }
 
 Status Maintainer::Sweep() {

@@ -12,6 +12,7 @@
 #include "engine/maintain/mark.h"
 #include "engine/repo/lease_holder.h"
 #include "engine/repo/repository.h"
+#include "engine/repo/segment_writer.h"
 
 namespace bkfs {
 
@@ -57,7 +58,8 @@ class Maintainer {
   Result<std::vector<IndexId>> SegmentsWith(const std::unordered_set<PackId, IdHash>& packs);
   // Replaces these index segments by as few as hold their packs, less those in `without`.
   Status RewriteSegments(const std::vector<IndexId>& segments,
-                         const std::unordered_set<PackId, IdHash>& without);
+                         const std::unordered_set<PackId, IdHash>& without,
+                         const SegmentLimits& limits = {});
 
   Repository& repo() { return repo_; }
   uint64_t deleted_packs() const { return deleted_packs_; }

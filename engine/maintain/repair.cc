@@ -10,6 +10,7 @@
 #include "engine/maintain/pack_rescue.h"
 #include "engine/repo/maintainer_signature.h"
 #include "engine/repo/pack_spool.h"
+#include "engine/repo/segment_writer.h"
 
 namespace bkfs {
 
@@ -275,7 +276,9 @@ Status RepairRun::SortOut(const CheckFindings& findings) {
 
 // As of no entry of the log: whoever loads these looks whether the packs are in the store.
 Status RepairRun::IndexPacks(const std::vector<IndexedPack>& packs) {
-  return packs.empty() ? OkStatus() : repo_.PutSegments(packs, 0);
+  SegmentWriter index(repo_, 0);
+  for (const auto& pack : packs) BKFS_TRY(index.Add(pack));
+  return index.Finish();
 }
 
 // Packs that are in no segment, or not as they are, with what their own footers say.

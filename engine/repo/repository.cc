@@ -6,12 +6,14 @@
 
 #include "engine/base/fd.h"
 #include "engine/crypto/hash.h"
+#include "engine/repo/segment_writer.h"
 
 namespace bkfs {
 
 namespace {
 constexpr std::string_view kHeaderName = "bkfs.repo";
 constexpr std::string_view kEpochNote = "newest epoch";
+constexpr size_t kBlobsAtATime = 64 << 10;  // put into the local index together
 constexpr int kIndexSlots = 16;  // processes that use one cache directory at the same time
 
 class NotesOfIndex final : public SeenRecords {
@@ -236,50 +238,29 @@ Status Repository::SettleUnlistedPacks() {
     for (const auto& pack : packs) unlisted.erase(pack);
   }
   const auto log = maintenance_->Current();
-  std::vector<IndexedPack> found;
+  SegmentWriter listed(*this, log->last);
   for (const auto& [id, size] : unlisted) {
     auto footer = FetchFooter(id, size);
     if (footer.code() == Code::kNotFound || log->doomed.contains(id)) {
       BKFS_TRY(index_->RemovePack(id));
     } else if (footer.ok()) {
-      found.push_back({id, size, *std::move(footer)});
+      BKFS_TRY(listed.Add({id, size, *std::move(footer)}));
     } else if (!footer.status().Is(Code::kCorrupt)) {
       return footer.status();
     }
   }
-  return found.empty() ? OkStatus() : PutSegments(found, log->last);
+  return listed.Finish();
 }
 
-Status Repository::PutSegment(const std::vector<IndexedPack>& packs, uint64_t as_of,
-                              const std::vector<IndexId>& replaces) {
-  IndexSegment segment;
-  segment.packs = packs;
-  segment.replaces = replaces;
-  segment.as_of = as_of;
+Status Repository::PutSegment(const IndexSegment& segment) {
   const Bytes object =
       EncodeIndexSegment(segment, header_.cipher, key_.index_key.view(), header_.repo);
   IndexId id;
   id.bytes = HashBytes(object);
   BKFS_TRY(store_->PutOne(IndexName(id), object));
   std::vector<PackId> ids;
-  for (const auto& pack : packs) ids.push_back(pack.id);
+  for (const auto& pack : segment.packs) ids.push_back(pack.id);
   return index_->MarkSegment(id, ids);
-}
-
-Status Repository::PutSegments(const std::vector<IndexedPack>& packs, uint64_t as_of,
-                               const std::vector<IndexId>& replaces) {
-  std::vector<IndexedPack> some;
-  uint64_t bytes = 0;
-  for (size_t i = 0; i < packs.size(); ++i) {
-    some.push_back(packs[i]);
-    bytes += packs[i].footer.body.size();
-    const bool last = i + 1 == packs.size();
-    if (!last && bytes < kSegmentFooters && some.size() < kSegmentPacks) continue;
-    BKFS_TRY(PutSegment(some, as_of, replaces));
-    some.clear();
-    bytes = 0;
-  }
-  return {};
 }
 
 Status Repository::DropDeleted(const CondemnedPacks& log, uint64_t as_of,
@@ -329,22 +310,36 @@ Status Repository::LoadSegment(const IndexId& id, std::optional<std::set<PackId>
   }
   BKFS_ASSIGN(IndexSegment segment,
               DecodeIndexSegment(object, key_.index_key.view(), header_.repo));
+  object = Bytes();
   BKFS_TRY(DropDeleted(*maintenance_->Current(), segment.as_of, stored, segment.packs));
-  std::vector<IndexCache::NewPack> packs;
-  std::vector<PackId> ids;
-  for (const auto& indexed : segment.packs) {
+  std::vector<PackId> added;
+  BKFS_TRY(AddToIndex(id, segment.packs, added));
+  return index_->MarkSegment(id, added);
+}
+
+// Some at a time: decoded, a footer takes as much memory again.
+Status Repository::AddToIndex(const IndexId& segment, std::vector<IndexedPack>& packs,
+                              std::vector<PackId>& added) {
+  std::vector<IndexCache::NewPack> some;
+  size_t blobs = 0;
+  for (auto& indexed : packs) {
     PackFooter footer;
     Status status = AcceptFooter(indexed.id, indexed.size, indexed.footer, footer);
+    indexed.footer.body = Bytes();
     if (status.Is(Code::kCorrupt)) {
-      log_.Error(IndexName(id) + ": " + status.message() + "; its entries are not used");
+      log_.Error(IndexName(segment) + ": " + status.message() + "; its entries are not used");
       continue;
     }
     BKFS_TRY(status);
-    packs.push_back({indexed.id, indexed.size, std::move(footer)});
-    ids.push_back(indexed.id);
+    blobs += footer.blobs.size();
+    some.push_back({indexed.id, indexed.size, std::move(footer)});
+    added.push_back(indexed.id);
+    if (blobs < kBlobsAtATime) continue;
+    BKFS_TRY(index_->AddPacks(some));
+    some.clear();
+    blobs = 0;
   }
-  BKFS_TRY(index_->AddPacks(packs));
-  return index_->MarkSegment(id, ids);
+  return index_->AddPacks(some);
 }
 
 Result<SignedFooter> Repository::FetchFooter(const PackId& id, uint64_t size) {
