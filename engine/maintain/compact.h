@@ -41,7 +41,7 @@ struct CompactReport {
 // condemns the old packs; they stay readable until prune deletes them (doc/maintenance.md, M6). A
 // frame that is used whole is moved as ciphertext with its key slot; one that is used in part is
 // opened and written anew if the key may read it, and moved whole otherwise. May be killed
-// anywhere. Memory: about 100 bytes a pack, a bit a blob, and three packs.
+// anywhere. Memory: about 300 bytes a pack, a bit a blob, three packs, and two index segments.
 Result<CompactReport> Compact(Repository& repo, const CompactOptions& options,
                               const MaintenanceProgress& progress = {});
 
