@@ -40,7 +40,12 @@ Result<IndexedPack> ReadPack(const fb::IndexedPack& from, size_t& budget) {
 
 Bytes EncodeIndexSegment(const IndexSegment& segment, Cipher cipher, ByteView index_key,
                          const RepoId& repo) {
-  flatbuffers::FlatBufferBuilder builder(4096);
+  // As large as it will be: growing would hold the bytes twice. And nothing stays longer than it is
+  // needed, for segments hold tens of MiB.
+  size_t expected = 4096;
+  for (const IndexedPack& pack : segment.packs)
+    expected += pack.footer.body.size() + 2 * kBytesPerPack;
+  flatbuffers::FlatBufferBuilder builder(expected);
   std::vector<flatbuffers::Offset<fb::IndexedPack>> packs;
   for (const IndexedPack& pack : segment.packs) {
     auto footer = builder.CreateVector(pack.footer.body.data(), pack.footer.body.size());
@@ -54,11 +59,15 @@ Bytes EncodeIndexSegment(const IndexSegment& segment, Cipher cipher, ByteView in
   builder.Finish(fb::CreateIndexSegment(builder, packs_at, replaces_at, segment.as_of));
   BKFS_CHECK(builder.GetSize() <= kMaxIndexPlain);
   Bytes packed = CompressMetadata({builder.GetBufferPointer(), builder.GetSize()});
+  builder.Reset();
+  const Bytes sealed = SealSalted(cipher, index_key, repo, kSealKind, packed);
+  packed = Bytes();
   Bytes out;
+  out.reserve(kMagic.size() + 2 * sizeof(uint32_t) + sealed.size());
   Append(out, AsBytes(kMagic));
   AppendInt(out, kFormatVersion);
   AppendInt(out, uint32_t{0});
-  Append(out, SealSalted(cipher, index_key, repo, kSealKind, packed));
+  Append(out, sealed);
   return out;
 }
 
@@ -70,6 +79,7 @@ Result<IndexSegment> DecodeIndexSegment(ByteView object, ByteView index_key, con
       OpenSalted(index_key, repo, kSealKind, reader.TakeBytes(reader.remaining()));
   if (!packed.ok()) return packed.status().WithContext("index segment");
   BKFS_ASSIGN(Bytes plain, DecompressMetadata(*packed, kMaxIndexPlain));
+  packed = Bytes();
   const auto* root = VerifiedRoot<fb::IndexSegment>(plain, kBytesPerPack);
   if (root == nullptr) return Damaged("its fields do not parse");
   IndexSegment out;

@@ -65,6 +65,7 @@ Status CheckRun::CheckSegment(const IndexId& id) {
   auto segment = DecodeIndexSegment(object, repo_.key().index_key.view(), repo_.header().repo);
   if (segment.code() == Code::kCorrupt) findings_.damaged_segments.push_back(id);
   if (!segment.ok()) return segment.status();
+  object = Bytes();  // tens of MiB
   for (const auto& pack : segment->packs) {
     BKFS_TRY(CheckIndexedPack(id, segment->as_of, pack));
   }

@@ -14,8 +14,13 @@ Status CheckRun::VisitExtents(const std::vector<Extent>& extents) {
   for (const auto& extent : extents) {
     if (extent.is_hole()) continue;
     ++report_.blobs;
+    if (recent_->Contains(extent.blob)) continue;
     BKFS_ASSIGN(auto found, map_->Find(PackKind::kContents, extent.blob));
-    if (found.presence != BlobMap::Presence::kGood) ++lost_;
+    if (found.presence == BlobMap::Presence::kGood) {
+      recent_->Add(extent.blob);
+    } else {
+      ++lost_;
+    }
     if (found.presence == BlobMap::Presence::kUnindexed) found.pack->needed = true;
   }
   return {};
@@ -109,6 +114,7 @@ Status CheckRun::FindLost() {
   }
   BKFS_ASSIGN(BlobMap map, BlobMap::Begin(repo_.index(), packs_, readable_));
   map_ = std::make_unique<BlobMap>(std::move(map));
+  recent_ = std::make_unique<RecentBlobs>();
   for (const auto& snapshot : snapshots_.snapshots) {
     auto root = repo_.snapshots().Root(*snapshot);
     if (root.ok()) {
@@ -119,6 +125,7 @@ Status CheckRun::FindLost() {
       return root.status();
     }
   }
+  recent_.reset();
   NoteUnindexed();
   return {};
 }

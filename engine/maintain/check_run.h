@@ -10,6 +10,7 @@
 #include "engine/maintain/blob_map.h"
 #include "engine/maintain/check.h"
 #include "engine/maintain/frame_examiner.h"
+#include "engine/maintain/recent_blobs.h"
 #include "engine/maintain/verified_packs.h"
 #include "engine/repo/lease_holder.h"
 
@@ -122,7 +123,8 @@ class CheckRun {
   std::vector<std::string> small_;  // names of other objects
   uint64_t unexpected_ = 0;
   std::unique_ptr<BlobMap> map_;
-  uint64_t lost_ = 0;  // references to what is not there
+  std::unique_ptr<RecentBlobs> recent_;  // contents that are there
+  uint64_t lost_ = 0;                    // references to what is not there
 
   // What reading packs has shown; kept from look to look.
   std::unordered_map<PackId, Status, IdHash> read_damage_;

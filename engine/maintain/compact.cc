@@ -7,6 +7,7 @@
 #include "engine/crypto/hash.h"
 #include "engine/maintain/pack_builder.h"
 #include "engine/repo/pack_keys.h"
+#include "engine/repo/segment_writer.h"
 
 namespace bkfs {
 
@@ -34,7 +35,8 @@ class CompactRun {
                    const std::vector<PackBlob>& used, bool whole, PackBuilder& out);
   Status RewriteFrame(const CachedPack& pack, uint32_t number, const PackFrame& frame,
                       ByteView sealed, const std::vector<PackBlob>& used, PackBuilder& out);
-  Status PutIndex(std::vector<IndexedPack>& packs);
+  Status List(PackBuilder& out, SegmentWriter& index);
+  Result<bool> IsSmall(const IndexId& segment);
   Status MergeSegments();
 
   Maintainer& maintainer_;
@@ -168,29 +170,43 @@ Status CompactRun::Empty(const RepositoryView& view, const PackUse& pack, PackBu
   return {};
 }
 
-// The new packs are in the index before the old ones are condemned.
-Status CompactRun::PutIndex(std::vector<IndexedPack>& packs) {
-  for (const auto& pack : packs) {
+// What has been built so far is listed as segments fill up, not kept until all is built.
+Status CompactRun::List(PackBuilder& out, SegmentWriter& index) {
+  for (auto& pack : out.stored()) {
     ++report_.packs_written;
     report_.bytes_written += pack.size;
+    BKFS_TRY(index.Add(std::move(pack)));
   }
-  Status put = repo_.PutSegments(packs, repo_.maintenance().Current()->last);
-  packs.clear();
-  return put;
+  out.stored().clear();
+  return {};
 }
 
+// Whether a segment is less than half full.
+Result<bool> CompactRun::IsSmall(const IndexId& segment) {
+  BKFS_ASSIGN(auto packs, repo_.index().SegmentPacks(segment));
+  uint64_t footers = 0;
+  for (const auto& id : packs) {
+    BKFS_ASSIGN(auto number, repo_.index().FindPack(id));
+    if (!number) continue;
+    auto pack = repo_.index().Pack(*number);
+    if (pack.code() == Code::kNotFound) continue;  // deleted just now
+    if (!pack.ok()) return pack.status();
+    footers += pack->blobs * kBlobInFooter;
+  }
+  return packs.size() * 2 < options_.segments.packs && footers * 2 < options_.segments.footers;
+}
+
+// Full ones are left alone: what a run costs must not grow with the index.
 Status CompactRun::MergeSegments() {
   BKFS_ASSIGN(auto segments, repo_.index().Segments());
   report_.segments_before = segments.size();
-  uint64_t packs = 0;
+  std::vector<IndexId> small;
   for (const auto& id : segments) {
-    BKFS_ASSIGN(auto listed, repo_.index().SegmentPacks(id));
-    packs += listed.size();
+    BKFS_ASSIGN(bool is_small, IsSmall(id));
+    if (is_small) small.push_back(id);
   }
-  // As many as RewriteSegments would make, and half as many again, are left alone.
-  if (segments.size() > kFewSegments &&
-      segments.size() > packs / Repository::kSegmentPacks * 3 / 2) {
-    BKFS_TRY(maintainer_.RewriteSegments(segments, {}));
+  if (small.size() > kFewSegments) {
+    BKFS_TRY(maintainer_.RewriteSegments(small, {}, options_.segments));
   }
   BKFS_ASSIGN(segments, repo_.index().Segments());
   report_.segments_after = segments.size();
@@ -208,6 +224,7 @@ Result<CompactReport> CompactRun::Run() {
       return std::move(report_);
     }
     std::vector<PackId> emptied;
+    SegmentWriter index(repo_, view.log->last, options_.segments);
     PackBuilder::Options building;
     building.pack_target = options_.pack_target;
     building.level = options_.level;
@@ -226,11 +243,14 @@ Result<CompactReport> CompactRun::Run() {
         }
         if (status.Is(Code::kNotFound)) continue;  // deleted by somebody else
         BKFS_TRY(status);
+        BKFS_TRY(List(out, index));
         if (!chosen[i].condemned) emptied.push_back(chosen[i].id);
       }
       BKFS_TRY(out.Finish());
-      BKFS_TRY(PutIndex(out.stored()));
+      BKFS_TRY(List(out, index));
     }
+    // The new packs are in the index before the old ones are condemned.
+    BKFS_TRY(index.Finish());
     if (!emptied.empty()) {
       BKFS_ASSIGN(bool decided, maintainer_.Decide(view, std::move(emptied), {}));
       // Somebody condemned or doomed meanwhile; what was copied is found by the next look, and what

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "engine/maintain/maintainer.h"
+#include "engine/repo/segment_writer.h"
 
 namespace bkfs {
 
@@ -18,7 +19,8 @@ struct CompactOptions {
   double small = 0.5;
   uint64_t max_bytes = UINT64_MAX;  // of packs read in one run
   uint64_t pack_target = 32ULL << 20;
-  int level = 3;           // zstd, for what is compressed anew
+  int level = 3;  // zstd, for what is compressed anew
+  SegmentLimits segments;
   double max_unused = -1;  // percent of the store: stops when there is no more; below 0: all
 };
 
@@ -39,7 +41,7 @@ struct CompactReport {
 // condemns the old packs; they stay readable until prune deletes them (doc/maintenance.md, M6). A
 // frame that is used whole is moved as ciphertext with its key slot; one that is used in part is
 // opened and written anew if the key may read it, and moved whole otherwise. May be killed
-// anywhere. Memory: about 100 bytes a pack, a bit a blob, and three packs.
+// anywhere. Memory: about 300 bytes a pack, a bit a blob, three packs, and two index segments.
 Result<CompactReport> Compact(Repository& repo, const CompactOptions& options,
                               const MaintenanceProgress& progress = {});
 

@@ -2,6 +2,8 @@
 #include "engine/maintain/maintainer.h"
 
 #include <algorithm>
+#include <optional>
+#include <set>
 
 #include "engine/crypto/hash.h"
 
@@ -57,17 +59,23 @@ Status Maintainer::HandleLeases(RepositoryView& view) {
   return {};
 }
 
-Status Maintainer::ReadStore(RepositoryView& view) {
-  view.store.clear();
-  uint64_t unknown = 0;
-  BKFS_TRY(repo_.store().List("packs/", [&](const std::string& name, uint64_t size) -> Status {
+Result<StoredPacks> Maintainer::ListPacks() {
+  StoredPacks packs;
+  BKFS_TRY(repo_.store().List("packs/", [&](const std::string& name, uint64_t size) {
     auto id = ParsePackName(name);
-    if (!id.ok()) return {};
-    view.store[*id] = size;
-    BKFS_ASSIGN(auto known, repo_.index().FindPack(*id));
-    if (!known) ++unknown;
-    return {};
+    if (id.ok()) packs[*id] = size;
+    return Status();
   }));
+  return packs;
+}
+
+Status Maintainer::ReadStore(RepositoryView& view) {
+  BKFS_ASSIGN(view.store, ListPacks());
+  uint64_t unknown = 0;
+  for (const auto& [id, size] : view.store) {
+    BKFS_ASSIGN(auto known, repo_.index().FindPack(id));
+    if (!known) ++unknown;
+  }
   // Left by writers that were killed, or just on their way: they are to be known too.
   if (unknown > 0) BKFS_TRY(repo_.RebuildIndex());
   // Everybody must know a pack before a copy in it may be the one that counts.
@@ -193,27 +201,29 @@ Result<bool> Maintainer::Decide(const RepositoryView& view, std::vector<PackId> 
   return first;
 }
 
+Result<std::vector<IndexId>> Maintainer::SegmentsWith(
+    const std::unordered_set<PackId, IdHash>& packs) {
+  std::vector<IndexId> out;
+  if (packs.empty()) return out;
+  BKFS_ASSIGN(auto segments, repo_.index().Segments());
+  for (const auto& id : segments) {
+    BKFS_ASSIGN(auto listed, repo_.index().SegmentPacks(id));
+    if (std::any_of(listed.begin(), listed.end(),
+                    [&](const PackId& pack) { return packs.contains(pack); })) {
+      out.push_back(id);
+    }
+  }
+  return out;
+}
+
 Status Maintainer::RewriteSegments(const std::vector<IndexId>& segments,
-                                   const std::unordered_set<PackId, IdHash>& without) {
+                                   const std::unordered_set<PackId, IdHash>& without,
+                                   const SegmentLimits& limits) {
   // As of before anything is read: what is doomed later is then left out by whoever loads it.
   const auto log = repo_.maintenance().Current();
-  std::vector<IndexedPack> packs;
+  SegmentWriter index(repo_, log->last, limits);
   std::unordered_set<PackId, IdHash> listed;
-  std::vector<IndexId> replaced;
-  uint64_t bytes = 0;
-  auto put = [&]() -> Status {
-    if (!packs.empty()) BKFS_TRY(repo_.PutSegments(packs, log->last, replaced));
-    packs.clear();
-    // Only now: until here the old ones say the same.
-    for (const auto& old : replaced) {
-      Status removed = repo_.store().Remove(IndexName(old));
-      if (!removed.Is(Code::kNotFound)) BKFS_TRY(removed);
-      BKFS_TRY(repo_.index().UnmarkSegment(old));
-    }
-    replaced.clear();
-    bytes = 0;
-    return {};
-  };
+  std::optional<std::set<PackId>> stored;
   uint64_t done = 0;
   for (const auto& id : segments) {
     Tell("rewriting the index", done++, segments.size());
@@ -222,20 +232,15 @@ Status Maintainer::RewriteSegments(const std::vector<IndexId>& segments,
     if (!object.ok()) return object.status();
     auto segment = DecodeIndexSegment(*object, repo_.key().index_key.view(), repo_.header().repo);
     if (!segment.ok()) continue;  // damaged: check --repair knows what to do
-    BKFS_TRY(repo_.DropDeleted(*log, segment->as_of, segment->packs));
-    uint64_t more = 0;
-    for (const auto& pack : segment->packs) more += pack.footer.body.size();
-    if (bytes + more > 2 * Repository::kSegmentFooters) BKFS_TRY(put());
-    replaced.push_back(id);
+    *object = Bytes();            // tens of MiB
+    BKFS_TRY(repo_.DropDeleted(*log, segment->as_of, stored, segment->packs));
     for (auto& pack : segment->packs) {
       if (without.contains(pack.id) || !listed.insert(pack.id).second) continue;
-      bytes += pack.footer.body.size();
-      packs.push_back(std::move(pack));
+      BKFS_TRY(index.Add(std::move(pack)));
     }
-    if (bytes >= Repository::kSegmentFooters || packs.size() >= Repository::kSegmentPacks)
-      BKFS_TRY(put());
+    index.Replace(id);
   }
-  return put();
+  return index.Finish();
 }
 
 Status Maintainer::Sweep() {
@@ -243,15 +248,7 @@ Status Maintainer::Sweep() {
   std::unordered_set<PackId, IdHash> doomed;
   for (const auto& [id, entry] : log->doomed) doomed.insert(id);
   if (doomed.empty()) return {};
-  std::vector<IndexId> affected;
-  BKFS_ASSIGN(auto segments, repo_.index().Segments());
-  for (const auto& id : segments) {
-    BKFS_ASSIGN(auto packs, repo_.index().SegmentPacks(id));
-    if (std::any_of(packs.begin(), packs.end(),
-                    [&](const PackId& pack) { return doomed.contains(pack); })) {
-      affected.push_back(id);
-    }
-  }
+  BKFS_ASSIGN(auto affected, SegmentsWith(doomed));
   BKFS_TRY(RewriteSegments(affected, doomed));
   uint64_t done = 0;
   for (const auto& id : doomed) {

@@ -12,11 +12,15 @@
 #include "engine/maintain/mark.h"
 #include "engine/repo/lease_holder.h"
 #include "engine/repo/repository.h"
+#include "engine/repo/segment_writer.h"
 
 namespace bkfs {
 
 // `done` of `of` things of a stage; `of` 0: unknown.
 using MaintenanceProgress = std::function<void(std::string_view stage, uint64_t done, uint64_t of)>;
+
+// Packs in the store and their sizes.
+using StoredPacks = std::unordered_map<PackId, uint64_t, IdHash>;
 
 // What the maintainer saw when it last looked (doc/maintenance.md, M1 to M3).
 struct RepositoryView {
@@ -24,8 +28,8 @@ struct RepositoryView {
   int64_t now_ns = 0;  // by the store's clock
   LeaseTable leases;
   size_t snapshots = 0;
-  std::unordered_map<PackId, uint64_t, IdHash> store;  // packs and their sizes
-  std::unique_ptr<UsageMarks> marks;                   // never null
+  StoredPacks store;
+  std::unique_ptr<UsageMarks> marks;  // never null
 };
 
 // A run of prune or compact: its lease, looking, deciding, deleting. Not thread-safe.
@@ -44,14 +48,18 @@ class Maintainer {
 
   // M1 to M3. kCorrupt when the repository is too damaged to tell what is used.
   Result<RepositoryView> Look();
+  Result<StoredPacks> ListPacks();
   // M4: false when somebody else decided first, and everything is to be looked at again.
   Result<bool> Decide(const RepositoryView& view, std::vector<PackId> condemned,
                       std::vector<PackId> doomed);
   // M5: deletes what the log dooms. Bytes freed and packs deleted are added to the totals.
   Status Sweep();
+  // Index segments, of those that this machine has loaded, that list any of `packs`.
+  Result<std::vector<IndexId>> SegmentsWith(const std::unordered_set<PackId, IdHash>& packs);
   // Replaces these index segments by as few as hold their packs, less those in `without`.
   Status RewriteSegments(const std::vector<IndexId>& segments,
-                         const std::unordered_set<PackId, IdHash>& without);
+                         const std::unordered_set<PackId, IdHash>& without,
+                         const SegmentLimits& limits = {});
 
   Repository& repo() { return repo_; }
   uint64_t deleted_packs() const { return deleted_packs_; }

@@ -78,9 +78,13 @@ Result<UsageMarks::Mark> UsageMarks::MarkBlob(PackKind kind, const BlobId& id) {
 
 Status UsageMarks::MarkExtents(const std::vector<Extent>& extents) {
   for (const auto& extent : extents) {
-    if (extent.is_hole()) continue;
+    if (extent.is_hole() || recent_.Contains(extent.blob)) continue;
     BKFS_ASSIGN(Mark mark, MarkBlob(PackKind::kContents, extent.blob));
-    if (mark == Mark::kMissing) ++missing_;
+    if (mark == Mark::kMissing) {
+      ++missing_;
+    } else {
+      recent_.Add(extent.blob);
+    }
   }
   return {};
 }

@@ -7,6 +7,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "engine/maintain/recent_blobs.h"
 #include "engine/repo/repository.h"
 
 namespace bkfs {
@@ -31,8 +32,8 @@ struct PackUse {
 // frames (`opens`) frees what is unused inside of them too.
 uint64_t UnusedBytes(const PackUse& pack, bool opens);
 
-// Which blobs of which packs are used by a set of directories: one bit a blob, about 100 bytes a
-// pack, whatever the number of snapshots. Not thread-safe.
+// Which blobs of which packs are used by a set of directories: one bit a blob, about 300 bytes a
+// pack, and 32 MiB, whatever the number of snapshots. Not thread-safe.
 class UsageMarks {
  public:
   // What is in the index now. `store` maps packs to their sizes in the store.
@@ -68,6 +69,7 @@ class UsageMarks {
   std::vector<uint32_t> by_number_;  // pack number of the index cache -> place in packs_ + 1
   std::unordered_map<PackId, uint32_t, IdHash> by_id_;
   std::vector<uint64_t> bits_;
+  RecentBlobs recent_;  // contents that are marked
   uint64_t missing_ = 0;
   uint64_t directories_ = 0;
 };

@@ -4,7 +4,10 @@
 namespace bkfs {
 
 PackBuilder::PackBuilder(Repository& repo, PackKind kind, Options options)
-    : repo_(repo), kind_(kind), options_(options), codec_(options.level) {}
+    : repo_(repo), kind_(kind), options_(options), codec_(options.level) {
+  // Growing would hold it twice.
+  object_.reserve(options_.pack_target + options_.pack_target / 8);
+}
 
 uint32_t PackBuilder::SlotNumber(const PackSlot& slot) {
   auto [found, is_new] = slots_.try_emplace(slot.box, footer_.slots.size());
@@ -32,7 +35,7 @@ Status PackBuilder::PutFrame(ByteView sealed, uint32_t plain, uint32_t slot,
 
 Status PackBuilder::MoveFrame(ByteView sealed, uint32_t plain, const PackSlot& slot,
                               const std::vector<PackBlob>& blobs) {
-  if (object_.empty()) object_ = EncodePackHeader(kind_);
+  if (object_.empty()) Append(object_, EncodePackHeader(kind_));
   return PutFrame(sealed, plain, SlotNumber(slot), blobs);
 }
 
@@ -49,7 +52,7 @@ Status PackBuilder::AddBlob(const BlobId& id, ByteView data) {
 
 Status PackBuilder::SealOpenFrame() {
   if (plain_blobs_.empty()) return {};
-  if (object_.empty()) object_ = EncodePackHeader(kind_);
+  if (object_.empty()) Append(object_, EncodePackHeader(kind_));
   if (!sealer_) {
     const EpochPublicKeys epoch = repo_.epochs().Newest();
     Secret key = RandomSecret(32);

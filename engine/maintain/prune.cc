@@ -26,6 +26,61 @@ Result<bool> IsYoung(Repository& repo, const RepositoryView& view, const PackUse
   return false;
 }
 
+// What a look says about condemned packs: which may be doomed now, and what the others wait for.
+struct DoomVerdict {
+  std::vector<PackId> doomed;
+  std::vector<std::string> waiting_for;
+};
+
+Result<DoomVerdict> JudgeCondemned(Repository& repo, const RepositoryView& view, int64_t grace_ns) {
+  DoomVerdict verdict;
+  uint64_t moved_past = UINT64_MAX;
+  std::set<PackId> pinned;
+  std::set<std::string> waiting;
+  for (const auto& held : view.leases.leases) {
+    if (held.lapsed) continue;
+    moved_past = std::min(moved_past, held.state.moved_past);
+    pinned.insert(held.state.packs.begin(), held.state.packs.end());
+  }
+  std::map<uint64_t, bool> old_enough;
+  for (const auto& pack : view.marks->packs()) {
+    if (!pack.condemned || view.log->doomed.contains(pack.id) || !view.store.contains(pack.id)) {
+      continue;
+    }
+    // Cut short: its blobs count for nobody, but what is missing may be in what is left of it.
+    if (pack.missing && view.marks->missing() > 0) {
+      waiting.insert(
+          "files that miss what a damaged pack may still hold ('bkfs check' names them)");
+      continue;
+    }
+    if (pack.used_blobs > 0) {
+      waiting.insert("'bkfs compact' to move what is still used out of condemned packs");
+      continue;
+    }
+    const uint64_t entry = view.log->condemned.at(pack.id);
+    auto [age, unknown] = old_enough.try_emplace(entry, false);
+    if (unknown) {
+      auto put_at = repo.store().ModifiedAt(LogEntryName(entry));
+      if (!put_at.ok() && put_at.code() != Code::kNotFound) return put_at.status();
+      age->second = put_at.ok() && view.now_ns - *put_at >= grace_ns;
+    }
+    if (!age->second) waiting.insert("the grace time to be over");
+    if (entry > moved_past || pinned.contains(pack.id)) {
+      for (const auto& held : view.leases.leases) {
+        const bool pins =
+            std::binary_search(held.state.packs.begin(), held.state.packs.end(), pack.id);
+        if (!held.lapsed && (held.state.moved_past < entry || pins)) {
+          waiting.insert(DescribeHolder(held.lease));
+        }
+      }
+      continue;
+    }
+    if (age->second) verdict.doomed.push_back(pack.id);
+  }
+  verdict.waiting_for.assign(waiting.begin(), waiting.end());
+  return verdict;
+}
+
 class PruneRun {
  public:
   PruneRun(Maintainer& maintainer, const PruneOptions& options)
@@ -138,55 +193,6 @@ Result<PruneReport> PruneRun::Run() {
   return std::move(report_);
 }
 }  // namespace
-
-Result<DoomVerdict> JudgeCondemned(Repository& repo, const RepositoryView& view, int64_t grace_ns) {
-  DoomVerdict verdict;
-  uint64_t moved_past = UINT64_MAX;
-  std::set<PackId> pinned;
-  std::set<std::string> waiting;
-  for (const auto& held : view.leases.leases) {
-    if (held.lapsed) continue;
-    moved_past = std::min(moved_past, held.state.moved_past);
-    pinned.insert(held.state.packs.begin(), held.state.packs.end());
-  }
-  std::map<uint64_t, bool> old_enough;
-  for (const auto& pack : view.marks->packs()) {
-    if (!pack.condemned || view.log->doomed.contains(pack.id) || !view.store.contains(pack.id)) {
-      continue;
-    }
-    // Cut short: its blobs count for nobody, but what is missing may be in what is left of it.
-    if (pack.missing && view.marks->missing() > 0) {
-      waiting.insert(
-          "files that miss what a damaged pack may still hold ('bkfs check' names them)");
-      continue;
-    }
-    if (pack.used_blobs > 0) {
-      waiting.insert("'bkfs compact' to move what is still used out of condemned packs");
-      continue;
-    }
-    const uint64_t entry = view.log->condemned.at(pack.id);
-    auto [age, unknown] = old_enough.try_emplace(entry, false);
-    if (unknown) {
-      auto put_at = repo.store().ModifiedAt(LogEntryName(entry));
-      if (!put_at.ok() && put_at.code() != Code::kNotFound) return put_at.status();
-      age->second = put_at.ok() && view.now_ns - *put_at >= grace_ns;
-    }
-    if (!age->second) waiting.insert("the grace time to be over");
-    if (entry > moved_past || pinned.contains(pack.id)) {
-      for (const auto& held : view.leases.leases) {
-        const bool pins =
-            std::binary_search(held.state.packs.begin(), held.state.packs.end(), pack.id);
-        if (!held.lapsed && (held.state.moved_past < entry || pins)) {
-          waiting.insert(DescribeHolder(held.lease));
-        }
-      }
-      continue;
-    }
-    if (age->second) verdict.doomed.push_back(pack.id);
-  }
-  verdict.waiting_for.assign(waiting.begin(), waiting.end());
-  return verdict;
-}
 
 Result<PruneReport> Prune(Repository& repo, const PruneOptions& options,
                           const MaintenanceProgress& progress) {

@@ -33,16 +33,10 @@ struct PruneReport {
 };
 
 // Deletes what no snapshot uses, beside whoever else uses the repository (doc/maintenance.md). May
-// be killed anywhere and run by several machines at once. Memory: about 100 bytes a pack, a bit a
-// blob. kCorrupt when it cannot be told what is used; kDenied without the right.
+// be killed anywhere and run by several machines at once. Memory: about 300 bytes a pack, a bit a
+// blob, and three index segments. kCorrupt when it cannot be told what is used; kDenied without the
+// right.
 Result<PruneReport> Prune(Repository& repo, const PruneOptions& options,
                           const MaintenanceProgress& progress = {});
-
-// What a look says about condemned packs: which may be doomed now, and what the others wait for.
-struct DoomVerdict {
-  std::vector<PackId> doomed;
-  std::vector<std::string> waiting_for;
-};
-Result<DoomVerdict> JudgeCondemned(Repository& repo, const RepositoryView& view, int64_t grace_ns);
 
 }  // namespace bkfs

@@ -10,6 +10,7 @@
 #include "engine/maintain/pack_rescue.h"
 #include "engine/repo/maintainer_signature.h"
 #include "engine/repo/pack_spool.h"
+#include "engine/repo/segment_writer.h"
 
 namespace bkfs {
 
@@ -48,7 +49,6 @@ class RepairRun {
                      const std::unordered_map<PackId, IndexedPack, IdHash>& index);
   Status MendIndex(const CheckFindings& findings);
   Status IndexPacks(const std::vector<IndexedPack>& packs);
-  Result<std::vector<IndexId>> SegmentsWith(const PackSet& packs);
   Result<std::vector<IndexedPack>> Unlisted(const CheckFindings& findings);
   Result<IndexedPack> OwnFooter(const PackId& id, PackFooter& footer);
   Status Rescue(const PackId& id, const PackFooter& footer, const FrameVerdict& verdict,
@@ -276,21 +276,9 @@ Status RepairRun::SortOut(const CheckFindings& findings) {
 
 // As of no entry of the log: whoever loads these looks whether the packs are in the store.
 Status RepairRun::IndexPacks(const std::vector<IndexedPack>& packs) {
-  return packs.empty() ? OkStatus() : repo_.PutSegments(packs, 0);
-}
-
-Result<std::vector<IndexId>> RepairRun::SegmentsWith(const PackSet& packs) {
-  std::vector<IndexId> out;
-  if (packs.empty()) return out;
-  BKFS_ASSIGN(auto segments, repo_.index().Segments());
-  for (const auto& id : segments) {
-    BKFS_ASSIGN(auto listed, repo_.index().SegmentPacks(id));
-    if (std::any_of(listed.begin(), listed.end(),
-                    [&](const PackId& pack) { return packs.contains(pack); })) {
-      out.push_back(id);
-    }
-  }
-  return out;
+  SegmentWriter index(repo_, 0);
+  for (const auto& pack : packs) BKFS_TRY(index.Add(pack));
+  return index.Finish();
 }
 
 // Packs that are in no segment, or not as they are, with what their own footers say.
@@ -321,7 +309,7 @@ Status RepairRun::MendIndex(const CheckFindings& findings) {
     drop.insert(id);
     Done(PackName(id) + ", which is missing, is no longer in the index");
   }
-  BKFS_ASSIGN(auto affected, SegmentsWith(drop));
+  BKFS_ASSIGN(auto affected, maintainer_.SegmentsWith(drop));
   BKFS_ASSIGN(auto packs, Unlisted(findings));
   packs.insert(packs.end(), rescued_.begin(), rescued_.end());
   BKFS_TRY(IndexPacks(packs));
@@ -348,11 +336,7 @@ Status RepairRun::Condemn() {
     BKFS_TRY(repo_.maintenance().CheckComplete());
     RepositoryView view;
     view.log = repo_.maintenance().Current();
-    BKFS_TRY(repo_.store().List("packs/", [&](const std::string& name, uint64_t size) {
-      auto id = ParsePackName(name);
-      if (id.ok()) view.store[*id] = size;
-      return Status();
-    }));
+    BKFS_ASSIGN(view.store, maintainer_.ListPacks());
     BKFS_ASSIGN(bool decided, maintainer_.Decide(view, given_up_, {}));
     if (decided) return {};
   }

@@ -6,12 +6,14 @@
 
 #include "engine/base/fd.h"
 #include "engine/crypto/hash.h"
+#include "engine/repo/segment_writer.h"
 
 namespace bkfs {
 
 namespace {
 constexpr std::string_view kHeaderName = "bkfs.repo";
 constexpr std::string_view kEpochNote = "newest epoch";
+constexpr size_t kBlobsAtATime = 64 << 10;  // put into the local index together
 constexpr int kIndexSlots = 16;  // processes that use one cache directory at the same time
 
 class NotesOfIndex final : public SeenRecords {
@@ -170,7 +172,6 @@ Status Repository::RefreshIndex() {
     if (!gone.empty()) BKFS_TRY(ForgetSegments(gone, present));
     if (!merged) break;
   }
-  present_.reset();
   for (const auto& [id, entry] : maintenance_->Current()->doomed) {
     BKFS_TRY(index_->RemovePack(id));
   }
@@ -182,11 +183,12 @@ Result<bool> Repository::LoadSegments(const std::set<IndexId>& present,
                                       const std::set<IndexId>& known) {
   bool merged = false;
   bool log_read = false;
+  std::optional<std::set<PackId>> stored;
   for (const auto& id : present) {
     if (known.contains(id)) continue;
     if (!log_read) BKFS_TRY(maintenance_->Refresh());
     log_read = true;
-    Status status = LoadSegment(id);
+    Status status = LoadSegment(id, stored);
     // One bad segment must not hide the others: what only it knew is reported as missing when it is
     // read.
     if (status.Is(Code::kCorrupt) || status.Is(Code::kUnsupported)) {
@@ -236,76 +238,46 @@ Status Repository::SettleUnlistedPacks() {
     for (const auto& pack : packs) unlisted.erase(pack);
   }
   const auto log = maintenance_->Current();
-  std::vector<IndexedPack> found;
+  SegmentWriter listed(*this, log->last);
   for (const auto& [id, size] : unlisted) {
     auto footer = FetchFooter(id, size);
     if (footer.code() == Code::kNotFound || log->doomed.contains(id)) {
       BKFS_TRY(index_->RemovePack(id));
     } else if (footer.ok()) {
-      found.push_back({id, size, *std::move(footer)});
+      BKFS_TRY(listed.Add({id, size, *std::move(footer)}));
     } else if (!footer.status().Is(Code::kCorrupt)) {
       return footer.status();
     }
   }
-  return found.empty() ? OkStatus() : PutSegments(found, log->last);
+  return listed.Finish();
 }
 
-Status Repository::PutSegment(const std::vector<IndexedPack>& packs, uint64_t as_of,
-                              const std::vector<IndexId>& replaces) {
-  IndexSegment segment;
-  segment.packs = packs;
-  segment.replaces = replaces;
-  segment.as_of = as_of;
+Status Repository::PutSegment(const IndexSegment& segment) {
   const Bytes object =
       EncodeIndexSegment(segment, header_.cipher, key_.index_key.view(), header_.repo);
   IndexId id;
   id.bytes = HashBytes(object);
   BKFS_TRY(store_->PutOne(IndexName(id), object));
   std::vector<PackId> ids;
-  for (const auto& pack : packs) ids.push_back(pack.id);
+  for (const auto& pack : segment.packs) ids.push_back(pack.id);
   return index_->MarkSegment(id, ids);
 }
 
-Status Repository::PutSegments(const std::vector<IndexedPack>& packs, uint64_t as_of,
-                               const std::vector<IndexId>& replaces) {
-  std::vector<IndexedPack> some;
-  uint64_t bytes = 0;
-  for (size_t i = 0; i < packs.size(); ++i) {
-    some.push_back(packs[i]);
-    bytes += packs[i].footer.body.size();
-    const bool last = i + 1 == packs.size();
-    if (!last && bytes < kSegmentFooters && some.size() < kSegmentPacks) continue;
-    BKFS_TRY(PutSegment(some, as_of, replaces));
-    some.clear();
-    bytes = 0;
-  }
-  return {};
-}
-
 Status Repository::DropDeleted(const CondemnedPacks& log, uint64_t as_of,
+                               std::optional<std::set<PackId>>& stored,
                                std::vector<IndexedPack>& packs) {
-  MutexLock one_at_a_time(refresh_mutex_);
-  present_.reset();
-  Status status = DropDeletedWith(log, as_of, packs);
-  present_.reset();
-  return status;
-}
-
-Status Repository::DropDeletedWith(const CondemnedPacks& log, uint64_t as_of,
-                                   std::vector<IndexedPack>& packs) {
   std::erase_if(packs, [&](const IndexedPack& pack) { return log.doomed.contains(pack.id); });
   if (as_of + 1 >= log.base) return {};
-  if (!present_) {
-    std::set<PackId> present;
+  if (!stored) {
+    std::set<PackId> listed;
     BKFS_TRY(store_->List("packs/", [&](const std::string& name, uint64_t) {
       auto id = ParsePackName(name);
-      if (id.ok()) present.insert(*id);
+      if (id.ok()) listed.insert(*id);
       return Status();
     }));
-    present_ = std::move(present);
+    stored = std::move(listed);
   }
-  const std::set<PackId>& present = *present_;
-  std::erase_if(packs, [&](const IndexedPack& pack) { return !present.contains(pack.id); });
+  std::erase_if(packs, [&](const IndexedPack& pack) { return !stored->contains(pack.id); });
   return {};
 }
 
@@ -331,29 +303,43 @@ Status Repository::AcceptFooter(const PackId& id, uint64_t size, const SignedFoo
   return VerifyFooter(footer, header_.repo, signer->public_key);
 }
 
-Status Repository::LoadSegment(const IndexId& id) {
+Status Repository::LoadSegment(const IndexId& id, std::optional<std::set<PackId>>& stored) {
   BKFS_ASSIGN(Bytes object, store_->Get(IndexName(id)));
   if (HashBytes(object) != id.bytes) {
     return {Code::kCorrupt, "its bytes do not hash to its name: changed, cut or swapped"};
   }
   BKFS_ASSIGN(IndexSegment segment,
               DecodeIndexSegment(object, key_.index_key.view(), header_.repo));
-  BKFS_TRY(DropDeletedWith(*maintenance_->Current(), segment.as_of, segment.packs));
-  std::vector<IndexCache::NewPack> packs;
-  std::vector<PackId> ids;
-  for (const auto& indexed : segment.packs) {
+  object = Bytes();
+  BKFS_TRY(DropDeleted(*maintenance_->Current(), segment.as_of, stored, segment.packs));
+  std::vector<PackId> added;
+  BKFS_TRY(AddToIndex(id, segment.packs, added));
+  return index_->MarkSegment(id, added);
+}
+
+// Some at a time: decoded, a footer takes as much memory again.
+Status Repository::AddToIndex(const IndexId& segment, std::vector<IndexedPack>& packs,
+                              std::vector<PackId>& added) {
+  std::vector<IndexCache::NewPack> some;
+  size_t blobs = 0;
+  for (auto& indexed : packs) {
     PackFooter footer;
     Status status = AcceptFooter(indexed.id, indexed.size, indexed.footer, footer);
+    indexed.footer.body = Bytes();
     if (status.Is(Code::kCorrupt)) {
-      log_.Error(IndexName(id) + ": " + status.message() + "; its entries are not used");
+      log_.Error(IndexName(segment) + ": " + status.message() + "; its entries are not used");
       continue;
     }
     BKFS_TRY(status);
-    packs.push_back({indexed.id, indexed.size, std::move(footer)});
-    ids.push_back(indexed.id);
+    blobs += footer.blobs.size();
+    some.push_back({indexed.id, indexed.size, std::move(footer)});
+    added.push_back(indexed.id);
+    if (blobs < kBlobsAtATime) continue;
+    BKFS_TRY(index_->AddPacks(some));
+    some.clear();
+    blobs = 0;
   }
-  BKFS_TRY(index_->AddPacks(packs));
-  return index_->MarkSegment(id, ids);
+  return index_->AddPacks(some);
 }
 
 Result<SignedFooter> Repository::FetchFooter(const PackId& id, uint64_t size) {

@@ -77,15 +77,14 @@ class Repository {
   // segment for the others, so that everybody finds what relies on them. To be called under a lease
   // of a key that may put segments, after RefreshIndex, before anything relies on the index.
   Status SettleUnlistedPacks();
-  // Puts packs into the index, of the store and of this machine; `replaces` as the segments say.
-  // `as_of`: the log that had been read before the packs were.
-  Status PutSegments(const std::vector<IndexedPack>& packs, uint64_t as_of,
-                     const std::vector<IndexId>& replaces = {});
-  static constexpr size_t kSegmentPacks = 512;              // in one segment, at most
-  static constexpr uint64_t kSegmentFooters = 32ULL << 20;  // bytes of footers, about
+  // Puts a segment, and notes that this machine's index has its packs.
+  Status PutSegment(const IndexSegment& segment);
   // Leaves out of a segment's packs those that have been deleted, or will be (doc/format.md
-  // section 7). `log` is what is known of the maintenance log, `as_of` the segment's.
-  Status DropDeleted(const CondemnedPacks& log, uint64_t as_of, std::vector<IndexedPack>& packs);
+  // section 7). `log` is what is known of the maintenance log, `as_of` the segment's. `stored`:
+  // the packs in the store, listed when they are first needed; for several segments, all of which
+  // were there before the first of them was asked about.
+  Status DropDeleted(const CondemnedPacks& log, uint64_t as_of,
+                     std::optional<std::set<PackId>>& stored, std::vector<IndexedPack>& packs);
   // Loads footers of packs that no segment covers: for a store whose index was lost.
   Status RebuildIndex();
 
@@ -112,14 +111,15 @@ class Repository {
   Status RememberEpoch();
   Result<bool> LoadSegments(const std::set<IndexId>& present, const std::set<IndexId>& known)
       BKFS_REQUIRES(refresh_mutex_);
-  Status LoadSegment(const IndexId& id) BKFS_REQUIRES(refresh_mutex_);
+  Status LoadSegment(const IndexId& id, std::optional<std::set<PackId>>& stored)
+      BKFS_REQUIRES(refresh_mutex_);
   // Forgets segments that are gone from the store, and packs that went with them.
   Status ForgetSegments(const std::vector<IndexId>& gone, const std::set<IndexId>& present)
       BKFS_REQUIRES(refresh_mutex_);
-  Status PutSegment(const std::vector<IndexedPack>& packs, uint64_t as_of,
-                    const std::vector<IndexId>& replaces);
-  Status DropDeletedWith(const CondemnedPacks& log, uint64_t as_of, std::vector<IndexedPack>& packs)
-      BKFS_REQUIRES(refresh_mutex_);
+  // Verifies packs and adds them to this machine's index, and their ids to `added`; those that are
+  // refused are named in the log. Takes the packs as it goes.
+  Status AddToIndex(const IndexId& segment, std::vector<IndexedPack>& packs,
+                    std::vector<PackId>& added);
 
   std::unique_ptr<Backend> store_;
   KeyMaterial key_;
@@ -137,8 +137,6 @@ class Repository {
   std::unique_ptr<BlobReader> blobs_;
   std::unique_ptr<TreeSource> trees_;
   Mutex refresh_mutex_;  // one refresh at a time; held over store calls on purpose
-  // Packs in the store, listed when a refresh needs them, for its time.
-  std::optional<std::set<PackId>> present_ BKFS_GUARDED_BY(refresh_mutex_);
 };
 
 // Reads and checks bkfs.repo alone. kNoRepository when there is none.
