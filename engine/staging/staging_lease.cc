@@ -68,8 +68,8 @@ Status StagingImpl::StartLease() {
 }
 
 Result<LeasePins> StagingImpl::Heed(const std::shared_ptr<const CondemnedPacks>& condemned) {
-  writer_->Heed(condemned);
   LeasePins pins;
+  pins.packs = writer_->Heed(condemned);
   {
     MutexLock lock(tree_mutex_);
     for (const auto& [name, series] : series_) {
@@ -80,7 +80,6 @@ Result<LeasePins> StagingImpl::Heed(const std::shared_ptr<const CondemnedPacks>&
       if (!root.directory.is_zero()) pins.roots.push_back(root.directory);
     }
   }
-  pins.packs = writer_->UsedAmongCondemned();
   return pins;
 }
 
