@@ -54,7 +54,9 @@ class BorrowedBackend final : public Backend {
 // A repository in memory with its master key, and scratch folders for caches.
 class TestRepository {
  public:
-  explicit TestRepository(Backend& store, const CreateOptions& options = {}) : store_(store) {
+  // `clock`, if not null, outlives it; otherwise it is the system's.
+  explicit TestRepository(Backend& store, const CreateOptions& options = {}, Clock* clock = nullptr)
+      : store_(store), clock_(clock ? *clock : system_clock_) {
     BKFS_CHECK(InitCrypto().ok());
     auto master =
         CreateRepository(store, options, clock_, [](const KeyMaterial&) { return Status(); });
@@ -96,7 +98,8 @@ class TestRepository {
  private:
   Backend& store_;
   ScratchFolder scratch_;
-  SystemClock clock_;
+  SystemClock system_clock_;
+  Clock& clock_;
   NullLogger log_;
   KeyMaterial master_;
 };
