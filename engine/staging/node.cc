@@ -71,7 +71,8 @@ Result<Dirent> DecodeDirent(ByteView bytes) {
 }
 
 Bytes EncodeSeries(const SeriesRecord& series) {
-  Bytes out{kSeriesVersion, static_cast<uint8_t>(series.ended), static_cast<uint8_t>(series.changed)};
+  Bytes out{kSeriesVersion, static_cast<uint8_t>(series.ended),
+            static_cast<uint8_t>(series.changed)};
   AppendInt(out, series.root);
   Append(out, series.last_snapshot.view());
   AppendInt(out, series.last_snapshot_ns);

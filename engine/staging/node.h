@@ -50,7 +50,7 @@ struct SeriesRecord {
   int64_t last_snapshot_ns = 0;
   LeaseId last_lease;  // that it was made under; zero: not known
   LostFiles lost;      // since the last snapshot that something was written for
-  Bytes last_root;  // EncodeEntry of the last snapshot's root; empty: none
+  Bytes last_root;     // EncodeEntry of the last snapshot's root; empty: none
 };
 Bytes EncodeSeries(const SeriesRecord& series);
 Result<SeriesRecord> DecodeSeries(ByteView bytes);

@@ -164,13 +164,13 @@ class Staging {
   // last snapshot too).
   virtual Result<std::string> State(NodeId node) = 0;
   // The text of /incoming/.status. Files that are gone because maintenance has deleted their data
-  // (doc/maintenance.md, W4), or a power cut has, stand under "lost" of their series until the first
-  // snapshot of it for which something was written after that.
+  // (doc/maintenance.md, W4), or a power cut has, stand under "lost" of their series until the
+  // first snapshot of it for which something was written after that.
   virtual Result<std::string> StatusText() = 0;
   // Bytes in use: for statfs.
   virtual uint64_t PendingBytes() = 0;
-  // Names that have gone by themselves since the last call (see "lost" in StatusText): whoever keeps
-  // names must forget them. None from before Open returned.
+  // Names that have gone by themselves since the last call (see "lost" in StatusText): whoever
+  // keeps names must forget them. None from before Open returned.
   struct GoneName {
     NodeId dir = 0;
     std::string name;

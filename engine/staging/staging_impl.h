@@ -258,7 +258,7 @@ class StagingImpl final : public Staging {
   std::map<std::string, Series, std::less<>> series_ BKFS_GUARDED_BY(tree_mutex_);
   std::map<uint64_t, std::string> generations_ BKFS_GUARDED_BY(tree_mutex_);  // -> series name
   std::map<uint64_t, NodeId> next_node_ BKFS_GUARDED_BY(tree_mutex_);         // per generation
-  std::vector<GoneName> gone_ BKFS_GUARDED_BY(tree_mutex_);  // since TakeGone
+  std::vector<GoneName> gone_ BKFS_GUARDED_BY(tree_mutex_);                   // since TakeGone
   // Recently used nodes, most recent first.
   std::list<NodePtr> node_order_ BKFS_GUARDED_BY(tree_mutex_);
   std::unordered_map<NodeId, std::list<NodePtr>::iterator> nodes_ BKFS_GUARDED_BY(tree_mutex_);

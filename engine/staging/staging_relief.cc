@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Relief for trees that refer to what is not held: it is stored again where it can be read, and what
-// cannot be goes from /incoming, with a word in the log and in .status (doc/maintenance.md, W4).
+// Relief for trees that refer to what is not held: it is stored again where it can be read, and
+// what cannot be goes from /incoming, with a word in the log and in .status (doc/maintenance.md,
+// W4).
 #include <algorithm>
 
 #include "engine/staging/staging_impl.h"
@@ -8,9 +9,9 @@
 namespace bkfs {
 
 namespace {
-constexpr size_t kPortion = 1000;         // pieces looked for before the tree is let go again
-constexpr size_t kDropBatch = 1 << 20;    // bytes of journal changes at a time
-constexpr int kMaxListDepth = 8;          // of extent lists, as everywhere
+constexpr size_t kPortion = 1000;       // pieces looked for before the tree is let go again
+constexpr size_t kDropBatch = 1 << 20;  // bytes of journal changes at a time
+constexpr int kMaxListDepth = 8;        // of extent lists, as everywhere
 constexpr std::string_view kIndent = "    ";
 
 // Trying again would give the same answer.
@@ -70,8 +71,8 @@ Result<bool> StagingImpl::VisitContents(const Entry& entry, const BlobVisitor& v
 
 // Whether everything that a file's contents consist of is pending, or stored where it stays.
 Result<bool> StagingImpl::HasContents(const Entry& entry) {
-  return VisitContents(
-      entry, [&](PackKind kind, const BlobId& id) { return writer_->Has(kind, id); });
+  return VisitContents(entry,
+                       [&](PackKind kind, const BlobId& id) { return writer_->Has(kind, id); });
 }
 
 // A blob that is only where it will be deleted comes into a new pack. One that cannot be read stays
@@ -109,8 +110,8 @@ Result<bool> StagingImpl::FindAbsent(const Series& series, NodeId& next,
     ++looked;
     if (node.entry.kind != EntryKind::kFile || node.entry.size == 0) return true;
     BKFS_ASSIGN(bool told, VisitContents(node.entry, [&](PackKind kind, const BlobId& id) {
-      return NoteAbsent({kind, id}, absent);
-    }));
+                  return NoteAbsent({kind, id}, absent);
+                }));
     (void)told;  // what cannot be told is dropped later
     return true;
   }));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A mount whose machine slept for so long that maintenance ended its lease (doc/maintenance.md, W4).
+// A mount whose machine slept for so long that maintenance ended its lease (doc/maintenance.md,
+// W4).
 #include <gtest/gtest.h>
 
 #include <filesystem>
