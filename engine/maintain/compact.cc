@@ -30,8 +30,12 @@ class CompactRun {
   }
   std::vector<PackUse> Choose(const RepositoryView& view);
   Status Empty(const RepositoryView& view, const PackUse& pack, PackBuilder& out);
+  Result<PackFooter> ReadSource(const PackUse& pack, bool whole, Bytes& object);
   Status MoveFrame(const CachedPack& pack, uint32_t number, const PackFrame& frame, ByteView object,
                    const std::vector<PackBlob>& used, bool whole, PackBuilder& out);
+  Status EmptyAll(const RepositoryView& view, const std::vector<PackUse>& chosen, PackBuilder& out,
+                  std::vector<PackId>& emptied);
+  void Skip(const PackId& pack, const Status& why);
   Status RewriteFrame(const CachedPack& pack, uint32_t number, const PackFrame& frame,
                       ByteView sealed, const std::vector<PackBlob>& used, PackBuilder& out);
   Status PutIndex(std::vector<IndexedPack>& packs);
@@ -117,38 +121,64 @@ Status CompactRun::RewriteFrame(const CachedPack& pack, uint32_t number, const P
   return {};
 }
 
+// `object` is empty where the store copies frames.
 Status CompactRun::MoveFrame(const CachedPack& pack, uint32_t number, const PackFrame& frame,
                              ByteView object, const std::vector<PackBlob>& used, bool whole,
                              PackBuilder& out) {
-  ByteView sealed = object.subspan(frame.offset, frame.length);
   // What this key made itself may be put together with others anew.
   if (!whole && repo_.blobs().CanRead(pack.kind)) {
+    Bytes fetched;
+    if (object.empty()) {
+      fetched.resize(frame.length);
+      BKFS_TRY(repo_.store().ReadAt(PackName(pack.id), frame.offset, fetched));
+      report_.bytes_read += fetched.size();
+    }
+    const ByteView sealed =
+        object.empty() ? ByteView(fetched) : object.subspan(frame.offset, frame.length);
     Status rewritten = RewriteFrame(pack, number, frame, sealed, used, out);
     if (!rewritten.Is(Code::kCorrupt) && !rewritten.Is(Code::kDenied)) return rewritten;
     repo_.log().Warning(PackName(pack.id) + ": a frame is moved as it is: " + rewritten.message());
   }
   ++report_.frames_moved;
-  return out.MoveFrame(sealed, frame.plain, pack.slots[frame.slot], used);
+  const PackSlot& slot = pack.slots[frame.slot];
+  if (object.empty()) return out.MoveFrameOf(pack.id, frame, slot, used);
+  return out.MoveFrame(object.subspan(frame.offset, frame.length), frame.plain, slot, used);
+}
+
+// The pack's footer, and, where it is to be read whole, all of it, verified.
+Result<PackFooter> CompactRun::ReadSource(const PackUse& pack, bool whole, Bytes& object) {
+  SignedFooter signed_footer;
+  if (whole) {
+    BKFS_ASSIGN(object, repo_.store().Get(PackName(pack.id)));
+    report_.bytes_read += object.size();
+    if (HashBytes(object) != pack.id.bytes) {
+      return Status(Code::kCorrupt, "its bytes do not hash to its name");
+    }
+    BKFS_ASSIGN(uint32_t length,
+                DecodePackTrailer(ByteView(object).last(std::min(object.size(), kPackTrailer))));
+    if (length > object.size()) return Status(Code::kCorrupt, "its footer is cut");
+    BKFS_ASSIGN(signed_footer, DecodePackEnd(ByteView(object).last(length),
+                                             repo_.key().index_key.view(), repo_.header().repo));
+  } else {
+    BKFS_ASSIGN(signed_footer, repo_.FetchFooter(pack.id, pack.size));
+  }
+  PackFooter footer;
+  BKFS_TRY(repo_.AcceptFooter(pack.id, pack.size, signed_footer, footer));
+  if (!whole && !footer.frames.empty()) {
+    const PackFrame& last = footer.frames.back();
+    report_.bytes_read += pack.size - last.offset - last.length + kPackTrailer;
+  }
+  return footer;
 }
 
 // Adds what is used of a pack to `out`. A pack that is damaged stays as it is: copied, its damage
 // would get a good name.
 Status CompactRun::Empty(const RepositoryView& view, const PackUse& pack, PackBuilder& out) {
-  BKFS_ASSIGN(Bytes object, repo_.store().Get(PackName(pack.id)));
-  if (HashBytes(object) != pack.id.bytes) {
-    return {Code::kCorrupt, "its bytes do not hash to its name"};
-  }
-  BKFS_ASSIGN(uint32_t length,
-              DecodePackTrailer(ByteView(object).last(std::min(object.size(), kPackTrailer))));
-  if (length > object.size()) return {Code::kCorrupt, "its footer is cut"};
-  BKFS_ASSIGN(SignedFooter signed_footer,
-              DecodePackEnd(ByteView(object).last(length), repo_.key().index_key.view(),
-                            repo_.header().repo));
-  PackFooter footer;
-  BKFS_TRY(repo_.AcceptFooter(pack.id, object.size(), signed_footer, footer));
+  Bytes object;
+  BKFS_ASSIGN(PackFooter footer, ReadSource(pack, !out.store_copies(), object));
   BKFS_ASSIGN(auto number, repo_.index().FindPack(pack.id));
-  const CachedPack cached{pack.id,      footer.kind, object.size(), footer.signer,
-                          footer.slots, pack.blobs,  pack.plain,    pack.frames_plain};
+  const CachedPack cached{pack.id,      footer.kind, pack.size,  footer.signer,
+                          footer.slots, pack.blobs,  pack.plain, pack.frames_plain};
   size_t at = 0;
   for (uint32_t i = 0; i < footer.frames.size(); ++i) {
     std::vector<PackBlob> used;
@@ -163,17 +193,48 @@ Status CompactRun::Empty(const RepositoryView& view, const PackUse& pack, PackBu
     const bool whole = bytes == footer.frames[i].plain;
     BKFS_TRY(MoveFrame(cached, number.value_or(0), footer.frames[i], object, used, whole, out));
   }
-  ++report_.packs_emptied;
-  report_.bytes_read += object.size();
   return {};
+}
+
+void CompactRun::Skip(const PackId& pack, const Status& why) {
+  if (why.Is(Code::kNotFound)) return;  // deleted by somebody else
+  ++report_.packs_skipped;
+  repo_.log().Warning(PackName(pack) + " is left as it is: " + why.message() +
+                      " ('bkfs check' tells more)");
+}
+
+// Empties the packs of one kind, and puts them into `emptied` if they are to be condemned.
+Status CompactRun::EmptyAll(const RepositoryView& view, const std::vector<PackUse>& chosen,
+                            PackBuilder& out, std::vector<PackId>& emptied) {
+  std::vector<PackUse> done;
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    maintainer_.Tell("compacting", i, chosen.size());
+    Status status = Empty(view, chosen[i], out);
+    if (out.lost().contains(chosen[i].id)) continue;  // told below
+    if (status.Is(Code::kCorrupt) || status.Is(Code::kNotFound)) {
+      Skip(chosen[i].id, status);
+      continue;
+    }
+    BKFS_TRY(status);
+    done.push_back(chosen[i]);
+  }
+  BKFS_TRY(out.Finish());
+  for (const auto& [id, why] : out.lost()) Skip(id, why);
+  for (const auto& pack : done) {
+    if (out.lost().contains(pack.id)) continue;
+    ++report_.packs_emptied;
+    if (!pack.condemned) emptied.push_back(pack.id);
+  }
+  report_.frames_moved -= out.frames_lost();
+  report_.bytes_read += out.traffic().read;
+  report_.bytes_written += out.traffic().sent;
+  report_.bytes_copied += out.traffic().copied;
+  report_.packs_written += out.stored().size();
+  return PutIndex(out.stored());
 }
 
 // The new packs are in the index before the old ones are condemned.
 Status CompactRun::PutIndex(std::vector<IndexedPack>& packs) {
-  for (const auto& pack : packs) {
-    ++report_.packs_written;
-    report_.bytes_written += pack.size;
-  }
   Status put = repo_.PutSegments(packs, repo_.maintenance().Current()->last);
   packs.clear();
   return put;
@@ -213,23 +274,12 @@ Result<CompactReport> CompactRun::Run() {
     building.level = options_.level;
     for (PackKind kind : {PackKind::kContents, PackKind::kTrees}) {
       if (kind == PackKind::kTrees) building.frame_plain /= 2;
+      std::vector<PackUse> packs;
+      std::copy_if(chosen.begin(), chosen.end(), std::back_inserter(packs),
+                   [kind](const PackUse& pack) { return pack.kind == kind; });
       PackBuilder out(repo_, kind, building);
-      for (size_t i = 0; i < chosen.size(); ++i) {
-        if (chosen[i].kind != kind) continue;
-        maintainer_.Tell("compacting", i, chosen.size());
-        Status status = Empty(view, chosen[i], out);
-        if (status.Is(Code::kCorrupt)) {
-          ++report_.packs_skipped;
-          repo_.log().Warning(PackName(chosen[i].id) + " is left as it is: " + status.message() +
-                              " ('bkfs check' tells more)");
-          continue;
-        }
-        if (status.Is(Code::kNotFound)) continue;  // deleted by somebody else
-        BKFS_TRY(status);
-        if (!chosen[i].condemned) emptied.push_back(chosen[i].id);
-      }
-      BKFS_TRY(out.Finish());
-      BKFS_TRY(PutIndex(out.stored()));
+      BKFS_TRY(EmptyAll(view, packs, out, emptied));
+      building.store_copies = out.store_copies();
     }
     if (!emptied.empty()) {
       BKFS_ASSIGN(bool decided, maintainer_.Decide(view, std::move(emptied), {}));
