@@ -5,8 +5,8 @@
 #include <array>
 
 #include "engine/crypto/hash.h"
+#include "engine/maintain/frame_opener.h"
 #include "engine/maintain/pack_builder.h"
-#include "engine/repo/pack_keys.h"
 
 namespace bkfs {
 
@@ -17,11 +17,7 @@ constexpr uint64_t kFewSegments = 4;
 class CompactRun {
  public:
   CompactRun(Maintainer& maintainer, const CompactOptions& options)
-      : maintainer_(maintainer),
-        repo_(maintainer.repo()),
-        options_(options),
-        keys_(repo_.epochs()),
-        tree_id_key_(TreeIdKey(repo_.key().id_key.view())) {}
+      : maintainer_(maintainer), repo_(maintainer.repo()), options_(options), opener_(repo_) {}
   Result<CompactReport> Run();
 
  private:
@@ -44,9 +40,7 @@ class CompactRun {
   Maintainer& maintainer_;
   Repository& repo_;
   const CompactOptions& options_;
-  PackKeys keys_;
-  const Secret tree_id_key_;
-  FrameCodec codec_;
+  FrameOpener opener_;
   CompactReport report_;
 };
 
@@ -103,19 +97,11 @@ std::vector<PackUse> CompactRun::Choose(const RepositoryView& view) {
 Status CompactRun::RewriteFrame(const CachedPack& pack, uint32_t number, const PackFrame& frame,
                                 ByteView sealed, const std::vector<PackBlob>& used,
                                 PackBuilder& out) {
-  BKFS_ASSIGN(Secret key, keys_.Open(number, pack, frame.slot));
-  BKFS_ASSIGN(Bytes inner, OpenFrame(pack.slots[frame.slot].cipher, key.view(), repo_.header().repo,
-                                     static_cast<uint8_t>(pack.kind), sealed));
-  BKFS_ASSIGN(Bytes plain, codec_.Decode(inner, frame.plain));
-  ByteView id_key =
-      pack.kind == PackKind::kContents ? repo_.key().id_key.view() : tree_id_key_.view();
+  BKFS_ASSIGN(Bytes inner, opener_.Unseal(pack, number, frame, sealed));
+  BKFS_ASSIGN(Bytes plain, opener_.Decode(frame, inner));
   for (const auto& blob : used) {
-    ByteView data = ByteView(plain).subspan(blob.offset, blob.length);
-    // A writer that stored other bytes than it said must not be vouched for.
-    if (KeyedHash(id_key, data) != blob.id.bytes) {
-      return {Code::kCorrupt, "blob " + blob.id.hex() + " does not hash to its id"};
-    }
-    BKFS_TRY(out.AddBlob(blob.id, data));
+    BKFS_TRY(opener_.CheckBlob(pack.kind, blob, plain));
+    BKFS_TRY(out.AddBlob(blob.id, ByteView(plain).subspan(blob.offset, blob.length)));
   }
   ++report_.frames_rewritten;
   return {};
