@@ -12,13 +12,14 @@
 
 namespace bkfs {
 
-// Tells the kernel that what it keeps is no longer so. Called from the keeper's thread only,
+// Tells the kernel that what it keeps is no longer so. Called from threads that serve no request,
 // without locks held, since the kernel may first have to finish requests that this process is
 // working on.
 class KernelNotifier {
  public:
   virtual ~KernelNotifier() = default;
   virtual void DirectoryChanged(Ino dir) = 0;
+  virtual void NameGone(Ino dir, const std::string& name) = 0;
 };
 
 // Keeps the catalog of snapshots up to date: looks every two seconds, and when somebody asks and

@@ -36,6 +36,7 @@ FileSystem::FileSystem(Repository& repo, Staging* staging, const Options& option
   items.push_back({"by-name", kByNameIno});
   if (staging != nullptr) {
     incoming_ = std::make_unique<IncomingView>(repo, *staging, catalog_, options.owner);
+    gone_ = std::make_unique<GoneNames>(*staging);
     items.push_back({"incoming", kIncomingIno});
   }
   items.push_back({"latest", kLatestIno});
@@ -43,7 +44,17 @@ FileSystem::FileSystem(Repository& repo, Staging* staging, const Options& option
   top_ = std::make_unique<TopView>(*this, std::move(items), options.owner, Now(repo.clock()));
 }
 
-FileSystem::~FileSystem() { catalog_.Stop(); }
+FileSystem::~FileSystem() { Stop(); }
+
+void FileSystem::Start(KernelNotifier* notifier) {
+  catalog_.Start(notifier);
+  if (gone_ && notifier) gone_->Start(*notifier);
+}
+
+void FileSystem::Stop() {
+  if (gone_) gone_->Stop();
+  catalog_.Stop();
+}
 
 View& FileSystem::ViewOf(Ino ino) {
   switch (TagOf(ino)) {

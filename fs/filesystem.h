@@ -9,6 +9,7 @@
 #include "engine/repo/repository.h"
 #include "engine/staging/staging.h"
 #include "fs/catalog_keeper.h"
+#include "fs/gone_names.h"
 #include "fs/view.h"
 
 namespace bkfs {
@@ -34,8 +35,8 @@ class FileSystem final : public View {
   ~FileSystem() override;
 
   // Starts to watch for new snapshots; `notifier` may be null and must outlive Stop.
-  void Start(KernelNotifier* notifier) { catalog_.Start(notifier); }
-  void Stop() { catalog_.Stop(); }
+  void Start(KernelNotifier* notifier);
+  void Stop();
 
   Result<Node> Lookup(const Caller& caller, Ino dir, std::string_view name) override;
   void Forget(Ino ino, uint64_t lookups) override;
@@ -93,7 +94,8 @@ class FileSystem final : public View {
   std::unique_ptr<SnapshotsView> snapshots_;
   std::unique_ptr<LinksView> links_;
   std::unique_ptr<IncomingView> incoming_;
-  Mutex space_mutex_;  // a leaf
+  std::unique_ptr<GoneNames> gone_;  // null when nothing can be written
+  Mutex space_mutex_;                // a leaf
   SpaceInfo space_ BKFS_GUARDED_BY(space_mutex_);
   int64_t space_asked_ns_ BKFS_GUARDED_BY(space_mutex_) = 0;
 };

@@ -172,4 +172,19 @@ Result<StoreSpace> FaultBackend::Space() {
   return space;
 }
 
+Result<RepackedObject> FaultBackend::Repack(std::span<const RepackPiece> pieces) {
+  const auto source = std::find_if(pieces.begin(), pieces.end(),
+                                   [](const RepackPiece& piece) { return !piece.source.empty(); });
+  auto rule = Decide(Op::kRepack, source == pieces.end() ? std::string() : source->source);
+  if (rule && Prevents(*rule)) return rule->error;
+  BKFS_ASSIGN(RepackedObject made, inner_.Repack(pieces));
+  if (!rule) return made;
+  if (rule->action == Action::kLose) return rule->error;
+  BKFS_ASSIGN(Bytes data, inner_.Get(made.name));
+  BKFS_TRY(inner_.Remove(made.name));
+  const ByteView whole(data);
+  BKFS_TRY(PutFlipped(made.name, std::span(&whole, 1), rule->amount));
+  return made;
+}
+
 }  // namespace bkfs

@@ -24,7 +24,18 @@ namespace bkfs {
 // Thread-safe; no lock is held while the other store works.
 class FaultBackend final : public Backend {
  public:
-  enum class Op : uint8_t { kAny, kGet, kReadAt, kPut, kSize, kList, kRemove, kSpace, kModifiedAt };
+  enum class Op : uint8_t {
+    kAny,
+    kGet,
+    kReadAt,
+    kPut,
+    kSize,
+    kList,
+    kRemove,
+    kSpace,
+    kModifiedAt,
+    kRepack
+  };
 
   enum class Action : uint8_t {
     kFail,   // not done; returns `error`
@@ -32,10 +43,11 @@ class FaultBackend final : public Backend {
     kDelay,  // waits `delay_nanos`, then goes on with the rules after this one
     // A connection or object that ends too early. Get: the last `amount` bytes are missing, and OK.
     // ReadAt: the last `amount` bytes stay as they were, kCorrupt. Size: smaller by `amount`. List:
-    // `error` after `amount` objects. Put, Remove, Space, ModifiedAt: as kFail.
+    // `error` after `amount` objects. Put, Remove, Space, ModifiedAt, Repack: as kFail.
     kCut,
     // A store that returns or keeps wrong bytes: bit number `amount` (modulo the bits there are) of
-    // what Get and ReadAt return, or of what Put stores, is the other way round. Others: no change.
+    // what Get and ReadAt return, or of what Put and Repack store, is the other way round. Others:
+    // no change.
     kFlip,
   };
 
@@ -76,6 +88,8 @@ class FaultBackend final : public Backend {
               const std::function<Status(const std::string& name, uint64_t size)>& visit) override;
   Status Remove(const std::string& name) override;
   Result<StoreSpace> Space() override;
+  // Rules see it with the name of its first source.
+  Result<RepackedObject> Repack(std::span<const RepackPiece> pieces) override;
   std::string Describe() const override { return inner_.Describe(); }
 
  private:
@@ -97,7 +111,7 @@ class FaultBackend final : public Backend {
   Backend& inner_;
   mutable Mutex mutex_;  // a leaf
   std::vector<Armed> rules_ BKFS_GUARDED_BY(mutex_);
-  std::array<uint64_t, 9> counts_ BKFS_GUARDED_BY(mutex_){};  // by Op
+  std::array<uint64_t, 10> counts_ BKFS_GUARDED_BY(mutex_){};  // by Op
 };
 
 }  // namespace bkfs

@@ -4,6 +4,9 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/crypto/hash.h"
+#include "engine/format/pack.h"
+
 namespace bkfs {
 
 Result<MemoryBackend::Stored> MemoryBackend::Find(const std::string& name) const {
@@ -91,6 +94,37 @@ Result<StoreSpace> MemoryBackend::Space() {
   MutexLock lock(mutex_);
   if (capacity_ == 0) return StoreSpace{};
   return StoreSpace{.total = capacity_, .available = capacity_ - std::min(used_, capacity_)};
+}
+
+Result<RepackedObject> MemoryBackend::Repack(std::span<const RepackPiece> pieces) {
+  if (pieces.empty()) return Status(Code::kInvalid, "a new object of nothing");
+  std::map<std::string, Object> sources;
+  Bytes data;
+  for (const auto& piece : pieces) {
+    if (piece.source.empty()) {
+      Append(data, piece.bytes);
+      continue;
+    }
+    Object& source = sources[piece.source];
+    if (!source) {
+      BKFS_ASSIGN(PackId id, ParsePackName(piece.source));
+      BKFS_ASSIGN(Stored stored, Find(piece.source));
+      if (HashBytes(*stored.object) != id.bytes) {
+        return Status(Code::kCorrupt, piece.source + ": its bytes do not hash to its name");
+      }
+      source = stored.object;
+    }
+    if (piece.offset > source->size() || piece.length > source->size() - piece.offset) {
+      return Status(Code::kCorrupt, piece.source + " is too short for a piece of it");
+    }
+    Append(data, ByteView(*source).subspan(piece.offset, piece.length));
+  }
+  PackId id;
+  id.bytes = HashBytes(data);
+  RepackedObject made{PackName(id), data.size()};
+  Status put = PutOne(made.name, data);
+  if (!put.ok() && !put.Is(Code::kExists)) return put;
+  return made;
 }
 
 std::unique_ptr<MemoryBackend> MemoryBackend::Clone() const {

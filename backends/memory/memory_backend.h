@@ -30,6 +30,7 @@ class MemoryBackend final : public Backend {
               const std::function<Status(const std::string& name, uint64_t size)>& visit) override;
   Status Remove(const std::string& name) override;
   Result<StoreSpace> Space() override;
+  Result<RepackedObject> Repack(std::span<const RepackPiece> pieces) override;
   std::string Describe() const override { return "memory"; }
 
   // A store of its own with what this one holds now.

@@ -5,8 +5,8 @@
 #include <array>
 
 #include "engine/crypto/hash.h"
+#include "engine/maintain/frame_opener.h"
 #include "engine/maintain/pack_builder.h"
-#include "engine/repo/pack_keys.h"
 #include "engine/repo/segment_writer.h"
 
 namespace bkfs {
@@ -18,11 +18,7 @@ constexpr uint64_t kFewSegments = 4;
 class CompactRun {
  public:
   CompactRun(Maintainer& maintainer, const CompactOptions& options)
-      : maintainer_(maintainer),
-        repo_(maintainer.repo()),
-        options_(options),
-        keys_(repo_.epochs()),
-        tree_id_key_(TreeIdKey(repo_.key().id_key.view())) {}
+      : maintainer_(maintainer), repo_(maintainer.repo()), options_(options), opener_(repo_) {}
   Result<CompactReport> Run();
 
  private:
@@ -31,8 +27,12 @@ class CompactRun {
   }
   std::vector<PackUse> Choose(const RepositoryView& view);
   Status Empty(const RepositoryView& view, const PackUse& pack, PackBuilder& out);
+  Result<PackFooter> ReadSource(const PackUse& pack, bool whole, Bytes& object);
   Status MoveFrame(const CachedPack& pack, uint32_t number, const PackFrame& frame, ByteView object,
                    const std::vector<PackBlob>& used, bool whole, PackBuilder& out);
+  Status EmptyAll(const RepositoryView& view, const std::vector<PackUse>& chosen, PackBuilder& out,
+                  SegmentWriter& index, std::vector<PackId>& emptied);
+  void Skip(const PackId& pack, const Status& why);
   Status RewriteFrame(const CachedPack& pack, uint32_t number, const PackFrame& frame,
                       ByteView sealed, const std::vector<PackBlob>& used, PackBuilder& out);
   Status List(PackBuilder& out, SegmentWriter& index);
@@ -42,9 +42,7 @@ class CompactRun {
   Maintainer& maintainer_;
   Repository& repo_;
   const CompactOptions& options_;
-  PackKeys keys_;
-  const Secret tree_id_key_;
-  FrameCodec codec_;
+  FrameOpener opener_;
   CompactReport report_;
 };
 
@@ -101,56 +99,74 @@ std::vector<PackUse> CompactRun::Choose(const RepositoryView& view) {
 Status CompactRun::RewriteFrame(const CachedPack& pack, uint32_t number, const PackFrame& frame,
                                 ByteView sealed, const std::vector<PackBlob>& used,
                                 PackBuilder& out) {
-  BKFS_ASSIGN(Secret key, keys_.Open(number, pack, frame.slot));
-  BKFS_ASSIGN(Bytes inner, OpenFrame(pack.slots[frame.slot].cipher, key.view(), repo_.header().repo,
-                                     static_cast<uint8_t>(pack.kind), sealed));
-  BKFS_ASSIGN(Bytes plain, codec_.Decode(inner, frame.plain));
-  ByteView id_key =
-      pack.kind == PackKind::kContents ? repo_.key().id_key.view() : tree_id_key_.view();
+  BKFS_ASSIGN(Bytes inner, opener_.Unseal(pack, number, frame, sealed));
+  BKFS_ASSIGN(Bytes plain, opener_.Decode(frame, inner));
   for (const auto& blob : used) {
-    ByteView data = ByteView(plain).subspan(blob.offset, blob.length);
-    // A writer that stored other bytes than it said must not be vouched for.
-    if (KeyedHash(id_key, data) != blob.id.bytes) {
-      return {Code::kCorrupt, "blob " + blob.id.hex() + " does not hash to its id"};
-    }
-    BKFS_TRY(out.AddBlob(blob.id, data));
+    BKFS_TRY(opener_.CheckBlob(pack.kind, blob, plain));
+    BKFS_TRY(out.AddBlob(blob.id, ByteView(plain).subspan(blob.offset, blob.length)));
   }
   ++report_.frames_rewritten;
   return {};
 }
 
+// `object` is empty where the store copies frames.
 Status CompactRun::MoveFrame(const CachedPack& pack, uint32_t number, const PackFrame& frame,
                              ByteView object, const std::vector<PackBlob>& used, bool whole,
                              PackBuilder& out) {
-  ByteView sealed = object.subspan(frame.offset, frame.length);
   // What this key made itself may be put together with others anew.
   if (!whole && repo_.blobs().CanRead(pack.kind)) {
+    Bytes fetched;
+    if (object.empty()) {
+      fetched.resize(frame.length);
+      BKFS_TRY(repo_.store().ReadAt(PackName(pack.id), frame.offset, fetched));
+      report_.bytes_read += fetched.size();
+    }
+    const ByteView sealed =
+        object.empty() ? ByteView(fetched) : object.subspan(frame.offset, frame.length);
     Status rewritten = RewriteFrame(pack, number, frame, sealed, used, out);
     if (!rewritten.Is(Code::kCorrupt) && !rewritten.Is(Code::kDenied)) return rewritten;
     repo_.log().Warning(PackName(pack.id) + ": a frame is moved as it is: " + rewritten.message());
   }
   ++report_.frames_moved;
-  return out.MoveFrame(sealed, frame.plain, pack.slots[frame.slot], used);
+  const PackSlot& slot = pack.slots[frame.slot];
+  if (object.empty()) return out.MoveFrameOf(pack.id, frame, slot, used);
+  return out.MoveFrame(object.subspan(frame.offset, frame.length), frame.plain, slot, used);
+}
+
+// The pack's footer, and, where it is to be read whole, all of it, verified.
+Result<PackFooter> CompactRun::ReadSource(const PackUse& pack, bool whole, Bytes& object) {
+  SignedFooter signed_footer;
+  if (whole) {
+    BKFS_ASSIGN(object, repo_.store().Get(PackName(pack.id)));
+    report_.bytes_read += object.size();
+    if (HashBytes(object) != pack.id.bytes) {
+      return Status(Code::kCorrupt, "its bytes do not hash to its name");
+    }
+    BKFS_ASSIGN(uint32_t length,
+                DecodePackTrailer(ByteView(object).last(std::min(object.size(), kPackTrailer))));
+    if (length > object.size()) return Status(Code::kCorrupt, "its footer is cut");
+    BKFS_ASSIGN(signed_footer, DecodePackEnd(ByteView(object).last(length),
+                                             repo_.key().index_key.view(), repo_.header().repo));
+  } else {
+    BKFS_ASSIGN(signed_footer, repo_.FetchFooter(pack.id, pack.size));
+  }
+  PackFooter footer;
+  BKFS_TRY(repo_.AcceptFooter(pack.id, pack.size, signed_footer, footer));
+  if (!whole && !footer.frames.empty()) {
+    const PackFrame& last = footer.frames.back();
+    report_.bytes_read += pack.size - last.offset - last.length + kPackTrailer;
+  }
+  return footer;
 }
 
 // Adds what is used of a pack to `out`. A pack that is damaged stays as it is: copied, its damage
 // would get a good name.
 Status CompactRun::Empty(const RepositoryView& view, const PackUse& pack, PackBuilder& out) {
-  BKFS_ASSIGN(Bytes object, repo_.store().Get(PackName(pack.id)));
-  if (HashBytes(object) != pack.id.bytes) {
-    return {Code::kCorrupt, "its bytes do not hash to its name"};
-  }
-  BKFS_ASSIGN(uint32_t length,
-              DecodePackTrailer(ByteView(object).last(std::min(object.size(), kPackTrailer))));
-  if (length > object.size()) return {Code::kCorrupt, "its footer is cut"};
-  BKFS_ASSIGN(SignedFooter signed_footer,
-              DecodePackEnd(ByteView(object).last(length), repo_.key().index_key.view(),
-                            repo_.header().repo));
-  PackFooter footer;
-  BKFS_TRY(repo_.AcceptFooter(pack.id, object.size(), signed_footer, footer));
+  Bytes object;
+  BKFS_ASSIGN(PackFooter footer, ReadSource(pack, !out.store_copies(), object));
   BKFS_ASSIGN(auto number, repo_.index().FindPack(pack.id));
-  const CachedPack cached{pack.id,      footer.kind, object.size(), footer.signer,
-                          footer.slots, pack.blobs,  pack.plain,    pack.frames_plain};
+  const CachedPack cached{pack.id,      footer.kind, pack.size,  footer.signer,
+                          footer.slots, pack.blobs,  pack.plain, pack.frames_plain};
   size_t at = 0;
   for (uint32_t i = 0; i < footer.frames.size(); ++i) {
     std::vector<PackBlob> used;
@@ -165,19 +181,52 @@ Status CompactRun::Empty(const RepositoryView& view, const PackUse& pack, PackBu
     const bool whole = bytes == footer.frames[i].plain;
     BKFS_TRY(MoveFrame(cached, number.value_or(0), footer.frames[i], object, used, whole, out));
   }
-  ++report_.packs_emptied;
-  report_.bytes_read += object.size();
   return {};
 }
 
 // What has been built so far is listed as segments fill up, not kept until all is built.
 Status CompactRun::List(PackBuilder& out, SegmentWriter& index) {
-  for (auto& pack : out.stored()) {
-    ++report_.packs_written;
-    report_.bytes_written += pack.size;
-    BKFS_TRY(index.Add(std::move(pack)));
-  }
+  report_.packs_written += out.stored().size();
+  for (auto& pack : out.stored()) BKFS_TRY(index.Add(std::move(pack)));
   out.stored().clear();
+  return {};
+}
+
+void CompactRun::Skip(const PackId& pack, const Status& why) {
+  if (why.Is(Code::kNotFound)) return;  // deleted by somebody else
+  ++report_.packs_skipped;
+  repo_.log().Warning(PackName(pack) + " is left as it is: " + why.message() +
+                      " ('bkfs check' tells more)");
+}
+
+// Empties the packs of one kind, and puts them into `emptied` if they are to be condemned.
+Status CompactRun::EmptyAll(const RepositoryView& view, const std::vector<PackUse>& chosen,
+                            PackBuilder& out, SegmentWriter& index, std::vector<PackId>& emptied) {
+  std::vector<PackUse> done;
+  for (size_t i = 0; i < chosen.size(); ++i) {
+    maintainer_.Tell("compacting", i, chosen.size());
+    Status status = Empty(view, chosen[i], out);
+    if (out.lost().contains(chosen[i].id)) continue;  // told below
+    if (status.Is(Code::kCorrupt) || status.Is(Code::kNotFound)) {
+      Skip(chosen[i].id, status);
+      continue;
+    }
+    BKFS_TRY(status);
+    BKFS_TRY(List(out, index));
+    done.push_back(chosen[i]);
+  }
+  BKFS_TRY(out.Finish());
+  BKFS_TRY(List(out, index));
+  for (const auto& [id, why] : out.lost()) Skip(id, why);
+  for (const auto& pack : done) {
+    if (out.lost().contains(pack.id)) continue;
+    ++report_.packs_emptied;
+    if (!pack.condemned) emptied.push_back(pack.id);
+  }
+  report_.frames_moved -= out.frames_lost();
+  report_.bytes_read += out.traffic().read;
+  report_.bytes_written += out.traffic().sent;
+  report_.bytes_copied += out.traffic().copied;
   return {};
 }
 
@@ -221,7 +270,7 @@ Result<CompactReport> CompactRun::Run() {
     if (options_.run.dry_run) {
       report_.packs_emptied = chosen.size();
       for (const auto& pack : chosen) report_.bytes_read += pack.size;
-      return std::move(report_);
+      return report_;
     }
     std::vector<PackId> emptied;
     SegmentWriter index(repo_, view.log->last, options_.segments);
@@ -230,24 +279,12 @@ Result<CompactReport> CompactRun::Run() {
     building.level = options_.level;
     for (PackKind kind : {PackKind::kContents, PackKind::kTrees}) {
       if (kind == PackKind::kTrees) building.frame_plain /= 2;
+      std::vector<PackUse> packs;
+      std::copy_if(chosen.begin(), chosen.end(), std::back_inserter(packs),
+                   [kind](const PackUse& pack) { return pack.kind == kind; });
       PackBuilder out(repo_, kind, building);
-      for (size_t i = 0; i < chosen.size(); ++i) {
-        if (chosen[i].kind != kind) continue;
-        maintainer_.Tell("compacting", i, chosen.size());
-        Status status = Empty(view, chosen[i], out);
-        if (status.Is(Code::kCorrupt)) {
-          ++report_.packs_skipped;
-          repo_.log().Warning(PackName(chosen[i].id) + " is left as it is: " + status.message() +
-                              " ('bkfs check' tells more)");
-          continue;
-        }
-        if (status.Is(Code::kNotFound)) continue;  // deleted by somebody else
-        BKFS_TRY(status);
-        BKFS_TRY(List(out, index));
-        if (!chosen[i].condemned) emptied.push_back(chosen[i].id);
-      }
-      BKFS_TRY(out.Finish());
-      BKFS_TRY(List(out, index));
+      BKFS_TRY(EmptyAll(view, packs, out, index, emptied));
+      building.store_copies = out.store_copies();
     }
     // The new packs are in the index before the old ones are condemned.
     BKFS_TRY(index.Finish());
@@ -258,7 +295,7 @@ Result<CompactReport> CompactRun::Run() {
       if (!decided) continue;
     }
     BKFS_TRY(MergeSegments());
-    return std::move(report_);
+    return report_;
   }
   return Status(Code::kBusy, "others prune or compact this repository at the same time");
 }

@@ -26,9 +26,10 @@ struct CompactOptions {
 
 struct CompactReport {
   uint64_t packs_emptied = 0;
-  uint64_t bytes_read = 0;
+  uint64_t bytes_read = 0;  // by this machine; of a dry run: what is in the packs
   uint64_t packs_written = 0;
-  uint64_t bytes_written = 0;
+  uint64_t bytes_written = 0;     // by this machine
+  uint64_t bytes_copied = 0;      // by the store itself
   uint64_t frames_moved = 0;      // as ciphertext
   uint64_t frames_rewritten = 0;  // opened, and what is used of them sealed anew
   uint64_t segments_before = 0;
@@ -40,7 +41,8 @@ struct CompactReport {
 // Moves what is used of half-empty and small packs into full ones, merges index segments, and
 // condemns the old packs; they stay readable until prune deletes them (doc/maintenance.md, M6). A
 // frame that is used whole is moved as ciphertext with its key slot; one that is used in part is
-// opened and written anew if the key may read it, and moved whole otherwise. May be killed
+// opened and written anew if the key may read it, and moved whole otherwise. A store that can
+// copies frames itself, and only footers, and frames that are opened, travel. May be killed
 // anywhere. Memory: about 300 bytes a pack, a bit a blob, three packs, and two index segments.
 Result<CompactReport> Compact(Repository& repo, const CompactOptions& options,
                               const MaintenanceProgress& progress = {});

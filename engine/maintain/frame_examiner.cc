@@ -17,10 +17,7 @@ size_t FrameVerdict::good_frames() const {
   return static_cast<size_t>(std::count(frames.begin(), frames.end(), true));
 }
 
-FrameExaminer::FrameExaminer(Repository& repo)
-    : repo_(repo),
-      tree_id_key_(repo.key().id_key.empty() ? Secret() : TreeIdKey(repo.key().id_key.view())),
-      keys_(repo.epochs()) {}
+FrameExaminer::FrameExaminer(Repository& repo) : repo_(repo), opener_(repo) {}
 
 bool FrameExaminer::CanJudge(PackKind kind) const {
   return repo_.has_index() && repo_.blobs().CanRead(kind);
@@ -28,12 +25,10 @@ bool FrameExaminer::CanJudge(PackKind kind) const {
 
 Result<Bytes> FrameExaminer::OpenPlain(const CachedPack& pack, const PackFrame& frame,
                                        ByteView object, bool& opens) {
-  BKFS_ASSIGN(Secret key, keys_.Open(number_, pack, frame.slot));
-  BKFS_ASSIGN(Bytes inner, OpenFrame(pack.slots[frame.slot].cipher, key.view(), repo_.header().repo,
-                                     static_cast<uint8_t>(pack.kind),
-                                     object.subspan(frame.offset, frame.length)));
+  BKFS_ASSIGN(Bytes inner,
+              opener_.Unseal(pack, number_, frame, object.subspan(frame.offset, frame.length)));
   opens = true;
-  return codec_.Decode(inner, frame.plain);
+  return opener_.Decode(frame, inner);
 }
 
 Result<FrameVerdict> FrameExaminer::Examine(const PackId& id, const PackFooter& footer,
@@ -41,8 +36,6 @@ Result<FrameVerdict> FrameExaminer::Examine(const PackId& id, const PackFooter& 
   ++number_;
   const CachedPack pack{id, footer.kind, object.size(), footer.signer, footer.slots};
   const bool judge = CanJudge(footer.kind);
-  const ByteView id_key =
-      pack.kind == PackKind::kContents ? repo_.key().id_key.view() : tree_id_key_.view();
   FrameVerdict verdict;
   verdict.frames.assign(footer.frames.size(), false);
   verdict.blobs.assign(footer.blobs.size(), false);
@@ -68,10 +61,9 @@ Result<FrameVerdict> FrameExaminer::Examine(const PackId& id, const PackFooter& 
     for (; blob < footer.blobs.size() && footer.blobs[blob].frame == i; ++blob) {
       const PackBlob& at = footer.blobs[blob];
       if (!plain.ok()) continue;
-      verdict.blobs[blob] = !judge || KeyedHash(id_key, ByteView(*plain).subspan(
-                                                            at.offset, at.length)) == at.id.bytes;
-      if (verdict.blobs[blob]) continue;
-      problem({Code::kCorrupt, "blob " + at.id.hex() + " does not hash to its id"}, frame);
+      const Status good = judge ? opener_.CheckBlob(pack.kind, at, *plain) : OkStatus();
+      verdict.blobs[blob] = good.ok();
+      if (!good.ok()) problem(good, frame);
     }
   }
   return verdict;

@@ -6,9 +6,7 @@
 #include <unordered_map>
 #include <vector>
 
-#include "engine/codec/frame_codec.h"
-#include "engine/repo/pack_keys.h"
-#include "engine/repo/repository.h"
+#include "engine/maintain/frame_opener.h"
 
 namespace bkfs {
 
@@ -36,10 +34,8 @@ class FrameExaminer {
                           bool& opens);
 
   Repository& repo_;
-  const Secret tree_id_key_;
-  PackKeys keys_;
-  uint32_t number_ = 0;  // of this examiner: what keys_ tells packs apart by
-  FrameCodec codec_;
+  FrameOpener opener_;
+  uint32_t number_ = 0;  // of this examiner: what opener_ tells packs apart by
 };
 
 // What readable index segments say of these packs. kCorrupt never: a damaged segment says nothing.

@@ -6,52 +6,38 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
 
 #include "engine/base/fd.h"
 #include "engine/crypto/hash.h"
+#include "engine/maintain/pack_builder.h"
 
 namespace bkfs {
 
 namespace {
 constexpr uint64_t kReadSize = 1 << 20;
-constexpr uint32_t kNone = UINT32_MAX;
 }  // namespace
 
-std::optional<RescuedPack> RescuePack(Repository& repo, const PackFooter& footer,
-                                      const FrameVerdict& verdict, ByteView object) {
-  RescuedPack out;
-  out.footer.kind = footer.kind;
-  out.footer.signer = repo.key().id();
-  out.object = EncodePackHeader(footer.kind);
-  std::vector<uint32_t> new_frame(footer.frames.size(), kNone);
-  std::map<uint32_t, uint32_t> new_slot;
-  for (size_t i = 0; i < footer.blobs.size(); ++i) {
-    if (!verdict.blobs[i]) continue;
-    PackBlob blob = footer.blobs[i];
-    if (new_frame[blob.frame] == kNone) {
-      PackFrame frame = footer.frames[blob.frame];
-      const ByteView sealed = object.subspan(frame.offset, frame.length);
-      auto [slot, fresh] =
-          new_slot.try_emplace(frame.slot, static_cast<uint32_t>(out.footer.slots.size()));
-      if (fresh) out.footer.slots.push_back(footer.slots[frame.slot]);
-      frame.slot = slot->second;
-      frame.offset = static_cast<uint32_t>(out.object.size());
-      Append(out.object, sealed);
-      new_frame[blob.frame] = static_cast<uint32_t>(out.footer.frames.size());
-      out.footer.frames.push_back(frame);
+Result<RescuedBlobs> RescuePack(Repository& repo, const PackFooter& footer,
+                                const FrameVerdict& verdict, ByteView object) {
+  PackBuilder::Options whole;
+  whole.pack_target = kMaxPack;
+  PackBuilder out(repo, footer.kind, whole);
+  RescuedBlobs rescued;
+  size_t at = 0;  // blobs are listed by frame
+  for (uint32_t i = 0; i < footer.frames.size(); ++i) {
+    std::vector<PackBlob> good;
+    for (; at < footer.blobs.size() && footer.blobs[at].frame == i; ++at) {
+      if (verdict.blobs[at]) good.push_back(footer.blobs[at]);
     }
-    blob.frame = new_frame[blob.frame];
-    out.footer.blobs.push_back(blob);
+    if (good.empty()) continue;
+    const PackFrame& frame = footer.frames[i];
+    rescued.blobs += good.size();
+    BKFS_TRY(out.MoveFrame(object.subspan(frame.offset, frame.length), frame.plain,
+                           footer.slots[frame.slot], good));
   }
-  if (out.footer.blobs.empty()) return std::nullopt;
-  out.footer.data_hash = HashBytes(out.object);
-  out.indexed.footer = SignFooter(out.footer, repo.header().repo, repo.key().signing);
-  Append(out.object, EncodePackEnd(out.indexed.footer, repo.header().cipher,
-                                   repo.key().index_key.view(), repo.header().repo));
-  out.indexed.id.bytes = HashBytes(out.object);
-  out.indexed.size = out.object.size();
-  return out;
+  BKFS_TRY(out.Finish());
+  rescued.packs = std::move(out.stored());
+  return rescued;
 }
 
 SourceSearch::SourceSearch(Repository& repo, BlobWriter& writer, std::set<BlobId>& wanted,

@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <optional>
+#include <vector>
 
 #include "engine/maintain/frame_examiner.h"
 
 namespace bkfs {
 
-// A pack made of what is left of another one.
-struct RescuedPack {
-  Bytes object;
-  PackFooter footer;
-  IndexedPack indexed;
+// What is left of a pack.
+struct RescuedBlobs {
+  uint64_t blobs = 0;
+  std::vector<IndexedPack> packs;  // in the store now; no segment lists them. One, hardly ever two
 };
 
-// The blobs that `verdict` says can be read, in a new pack: their frames as they are, with the key
-// slots they need, signed by this repository's key (Master or Maintain). nullopt: there are none.
-std::optional<RescuedPack> RescuePack(Repository& repo, const PackFooter& footer,
-                                      const FrameVerdict& verdict, ByteView object);
+// Puts the blobs that `verdict` says can be read into a new pack: their frames as they are, with
+// the key slots they need, signed by this repository's key (Master or Maintain).
+Result<RescuedBlobs> RescuePack(Repository& repo, const PackFooter& footer,
+                                const FrameVerdict& verdict, ByteView object);
 
 // Cuts the files below directories as a backup does, and has the pieces that are wanted stored
 // again. Not thread-safe.

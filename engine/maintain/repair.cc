@@ -187,18 +187,19 @@ Result<IndexedPack> RepairRun::OwnFooter(const PackId& id, PackFooter& footer) {
 Status RepairRun::Rescue(const PackId& id, const PackFooter& footer, const FrameVerdict& verdict,
                          ByteView object) {
   given_up_.push_back(id);
-  auto rescued = RescuePack(repo_, footer, verdict, object);
+  BKFS_ASSIGN(RescuedBlobs rescued, RescuePack(repo_, footer, verdict, object));
   const size_t of = footer.blobs.size();
-  if (!rescued) {
+  if (rescued.packs.empty()) {
     Done(PackName(id) + ": given up; none of its " + std::to_string(of) + " blobs can be read");
     return {};
   }
-  const IndexedPack& indexed = rescued->indexed;
-  Status put = repo_.store().PutOne(PackName(indexed.id), rescued->object);
-  if (!put.Is(Code::kExists)) BKFS_TRY(put);  // the name is the hash: an earlier run was killed
-  Done(PackName(id) + ": given up; " + std::to_string(rescued->footer.blobs.size()) + " of its " +
-       std::to_string(of) + " blobs were moved to " + PackName(indexed.id));
-  rescued_.push_back(indexed);
+  std::string names;
+  for (const auto& pack : rescued.packs) {
+    names += (names.empty() ? "" : " and ") + PackName(pack.id);
+    rescued_.push_back(pack);
+  }
+  Done(PackName(id) + ": given up; " + std::to_string(rescued.blobs) + " of its " +
+       std::to_string(of) + " blobs were moved to " + names);
   return {};
 }
 

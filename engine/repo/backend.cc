@@ -19,6 +19,10 @@ bool IsWord(std::string_view word) {
 }
 }  // namespace
 
+Result<RepackedObject> Backend::Repack(std::span<const RepackPiece>) {
+  return Status(Code::kUnsupported, Describe() + " copies nothing by itself");
+}
+
 Status CheckObjectName(std::string_view name) {
   // A bad name may hold anything and be of any length; the message stays short.
   Status bad(Code::kInvalid,

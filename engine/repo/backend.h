@@ -18,6 +18,18 @@ struct StoreSpace {
   uint64_t available = 0;
 };
 
+// A part of a new object: a range of a pack that is there, or bytes.
+struct RepackPiece {
+  std::string source;  // a pack's name; empty: `bytes`
+  uint64_t offset = 0;
+  uint64_t length = 0;
+  ByteView bytes;  // valid until the call returns
+};
+struct RepackedObject {
+  std::string name;
+  uint64_t size = 0;
+};
+
 // An object store: named, immutable byte strings. This is all bkfs asks of any place it stores to.
 //
 // Names are '/'-separated words of [a-z0-9.-], at most 200 bytes, no empty word, no "." or "..";
@@ -51,6 +63,20 @@ class Backend {
   // kNotFound if it is not there. Durable when it returns.
   virtual Status Remove(const std::string& name) = 0;
   virtual Result<StoreSpace> Space() = 0;
+
+  // A store that computes may offer this, so that what maintenance moves from one pack to another
+  // does not travel to the client and back (doc/adr/0005-stores-that-repack.md). Makes one new pack
+  // of the pieces, in their order: its name is "packs/", two hexadecimal digits, "/", and all 64 of
+  // the BLAKE3-256 of its bytes, of which the two are the first. As durable as a Put when it
+  // returns; OK as well when that object is there already. Before it copies from a source, the
+  // store makes sure that the source's bytes hash to its name: kCorrupt, naming the source, when
+  // they do not or are too few for a piece; kNotFound, naming it, when it is not there. kInvalid
+  // for no pieces, or a source that is no pack's name. Nothing is stored unless it returns OK or
+  // the answer was lost. kUnsupported: this store does not; asked again it says the same.
+  //
+  // The local store does not: the caller is the machine that would have to read the sources for
+  // their hashes, and nothing is saved by copying what has been read in the kernel once more.
+  virtual Result<RepackedObject> Repack(std::span<const RepackPiece> pieces);
   // For messages: "/srv/backup".
   virtual std::string Describe() const = 0;
 

@@ -97,15 +97,11 @@ Result<bool> BlobWriter::IsStored(PackKind kind, const BlobId& id, Purpose purpo
   return false;
 }
 
-void BlobWriter::Heed(std::shared_ptr<const CondemnedPacks> condemned,
-                      std::unordered_set<PackId, IdHash> held) {
+std::vector<PackId> BlobWriter::Heed(std::shared_ptr<const CondemnedPacks> condemned,
+                                     std::unordered_set<PackId, IdHash> held) {
   WriterLock alone(decide_mutex_);
   condemned_ = std::move(condemned);
   held_ = std::move(held);
-}
-
-std::vector<PackId> BlobWriter::UsedAmongCondemned() {
-  ReaderLock deciding(decide_mutex_);
   MutexLock lock(used_mutex_);
   std::vector<PackId> out;
   for (const auto& [pack, entry] : condemned_->condemned) {

@@ -82,13 +82,13 @@ class BlobWriter final : public PendingBlobs {
   // will not be deleted (for condemned packs: if they are held, see Heed).
   Result<bool> Has(PackKind kind, const BlobId& id);
   bool IsPending(PackKind kind, const BlobId& id);
-  // From its return on, a blob whose copies are in condemned packs counts as absent for Add, and
-  // all packs that were relied on before are in Used (doc/maintenance.md, W3). `held`: condemned
-  // packs that a lease of ours has pinned all the time, or may rely on, for Has alone.
-  void Heed(std::shared_ptr<const CondemnedPacks> condemned,
-            std::unordered_set<PackId, IdHash> held = {}) BKFS_EXCLUDES(decide_mutex_);
-  // Packs that Add and Has have relied on, or that this writer has made, and that are condemned.
-  std::vector<PackId> UsedAmongCondemned() BKFS_EXCLUDES(decide_mutex_, used_mutex_);
+  // From its return on, a blob whose copies are in condemned packs counts as absent for Add.
+  // Returns the condemned packs that Add and Has have relied on before, or that this writer has
+  // made: what its lease pins (doc/maintenance.md, W3). `held`: condemned packs that a lease of
+  // ours has pinned all the time, or may rely on, for Has alone.
+  std::vector<PackId> Heed(std::shared_ptr<const CondemnedPacks> condemned,
+                           std::unordered_set<PackId, IdHash> held = {})
+      BKFS_EXCLUDES(decide_mutex_, used_mutex_);
   // Everything that was relied on is in snapshots now.
   void ForgetUsed() BKFS_EXCLUDES(used_mutex_);
   Status Protect();

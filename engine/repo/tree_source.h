@@ -52,13 +52,14 @@ class TreeSource {
   Result<Place> Locate(const BlobId& dir, uint64_t ordinal);
 
   Result<std::shared_ptr<const ExtentListBlob>> LoadList(const BlobId& id);
+  // One tree blob's bytes, as they are stored.
+  Result<Bytes> Fetch(const BlobId& id);
   // All extents of a file, in order.
   Result<std::vector<Extent>> LoadExtents(const Entry& entry);
   // The entry at a path below `root` ("" or "/" is root itself); does not follow symlinks.
   Result<Entry> Resolve(const Entry& root, std::string_view path);
 
  private:
-  Result<Bytes> Fetch(const BlobId& id);
   Status Walk(const DirectoryPtr& dir, uint64_t base, uint64_t from, const Visitor& visit,
               bool& more, int depth);
 

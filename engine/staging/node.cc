@@ -8,6 +8,7 @@ namespace bkfs {
 
 namespace {
 constexpr uint8_t kNodeVersion = 1;
+constexpr uint8_t kSeriesVersion = 2;  // 1: without last_lease and lost
 constexpr uint8_t kLoaded = 1;
 constexpr uint8_t kClean = 2;
 constexpr uint8_t kOrphan = 4;
@@ -70,12 +71,17 @@ Result<Dirent> DecodeDirent(ByteView bytes) {
 }
 
 Bytes EncodeSeries(const SeriesRecord& series) {
-  Bytes out{1, static_cast<uint8_t>(series.ended), static_cast<uint8_t>(series.changed)};
+  Bytes out{kSeriesVersion, static_cast<uint8_t>(series.ended),
+            static_cast<uint8_t>(series.changed)};
   AppendInt(out, series.root);
   Append(out, series.last_snapshot.view());
   AppendInt(out, series.last_snapshot_ns);
   AppendInt(out, static_cast<uint32_t>(series.name.size()));
   Append(out, AsBytes(series.name));
+  Append(out, series.last_lease.view());
+  const Bytes lost = series.lost.Encode();
+  AppendInt(out, static_cast<uint32_t>(lost.size()));
+  Append(out, lost);
   Append(out, series.last_root);
   return out;
 }
@@ -83,7 +89,8 @@ Bytes EncodeSeries(const SeriesRecord& series) {
 Result<SeriesRecord> DecodeSeries(ByteView bytes) {
   ByteReader in(bytes);
   SeriesRecord series;
-  if (in.Take<uint8_t>() != 1) return Unreadable("series");
+  const auto version = in.Take<uint8_t>();
+  if (version == 0 || version > kSeriesVersion) return Unreadable("series");
   series.ended = in.Take<uint8_t>() != 0;
   series.changed = in.Take<uint8_t>() != 0;
   series.root = in.Take<uint64_t>();
@@ -93,6 +100,13 @@ Result<SeriesRecord> DecodeSeries(ByteView bytes) {
   series.name = AsText(in.TakeBytes(length));
   if (!in.ok() || !snapshot.ok()) return Unreadable("series");
   series.last_snapshot = *snapshot;
+  if (version > 1) {
+    auto lease = LeaseId::FromBytes(in.TakeBytes(LeaseId::kSize));
+    ByteView lost = in.TakeBytes(in.Take<uint32_t>());
+    if (!in.ok() || !lease.ok()) return Unreadable("series");
+    series.last_lease = *lease;
+    BKFS_ASSIGN(series.lost, LostFiles::Decode(lost));
+  }
   ByteView root = in.TakeBytes(in.remaining());
   series.last_root.assign(root.begin(), root.end());
   return series;

@@ -7,6 +7,7 @@
 
 #include "engine/base/ids.h"
 #include "engine/format/tree.h"
+#include "engine/staging/lost_files.h"
 #include "engine/staging/staging.h"
 
 namespace bkfs {
@@ -47,7 +48,9 @@ struct SeriesRecord {
   bool changed = false;  // differs from last_root
   SnapshotId last_snapshot;
   int64_t last_snapshot_ns = 0;
-  Bytes last_root;  // EncodeEntry of the last snapshot's root; empty: none
+  LeaseId last_lease;  // that it was made under; zero: not known
+  LostFiles lost;      // since the last snapshot that something was written for
+  Bytes last_root;     // EncodeEntry of the last snapshot's root; empty: none
 };
 Bytes EncodeSeries(const SeriesRecord& series);
 Result<SeriesRecord> DecodeSeries(ByteView bytes);

@@ -73,7 +73,8 @@ enum class XattrMode { kAny, kCreate, kReplace };
 // returned by Write, Flush, Fsync and Commit. Thread-safe.
 //
 // Errors as POSIX has them; kDenied where a WriteOnly key would have to read stored contents,
-// kStale for a node that is no more.
+// kStale for a node that is no more; kIo for a file that was open while what had been
+// written into it was deleted by maintenance.
 class Staging {
  public:
   struct Options {
@@ -162,10 +163,19 @@ class Staging {
   // "open" (has unsettled bytes), "spooled", "stored" (contents in the store), "snapshot" (in the
   // last snapshot too).
   virtual Result<std::string> State(NodeId node) = 0;
-  // The text of /incoming/.status.
+  // The text of /incoming/.status. Files that are gone because maintenance has deleted their data
+  // (doc/maintenance.md, W4), or a power cut has, stand under "lost" of their series until the
+  // first snapshot of it for which something was written after that.
   virtual Result<std::string> StatusText() = 0;
   // Bytes in use: for statfs.
   virtual uint64_t PendingBytes() = 0;
+  // Names that have gone by themselves since the last call (see "lost" in StatusText): whoever
+  // keeps names must forget them. None from before Open returned.
+  struct GoneName {
+    NodeId dir = 0;
+    std::string name;
+  };
+  virtual std::vector<GoneName> TakeGone() = 0;
 };
 
 }  // namespace bkfs

@@ -96,14 +96,13 @@ Result<SnapshotId> StagingImpl::Commit(std::string_view series_name) {
 // the store; then the record that names the root; then the journal's word that it is done. Killed
 // anywhere before the record is put, the next start finds the series changed and commits again.
 Result<SnapshotId> StagingImpl::CommitSeries(const std::string& name) {
-  BKFS_ASSIGN(bool ended, lease_->HasEnded());
-  if (ended || lease_doubtful_) BKFS_TRY(BeginLeaseAnew());
+  BKFS_TRY(LookAfterLease());
   auto id = TryCommitSeries(name);
   if (!id.ok()) return id;
-  BKFS_ASSIGN(ended, lease_->HasEnded());
+  BKFS_ASSIGN(bool ended, lease_->HasEnded());
   if (ended) {
     // The record may not count: everything once more, under a lease that holds.
-    BKFS_TRY(BeginLeaseAnew());
+    BKFS_TRY(LookAfterLease());
     id = TryCommitSeries(name);
     if (!id.ok()) return id;
     BKFS_ASSIGN(ended, lease_->HasEnded());
@@ -177,8 +176,10 @@ Result<SnapshotId> StagingImpl::FinishCommit(const std::string& name, const Entr
     if (Series* series = FindSeries(name)) {
       series->record.last_snapshot = snapshot->id;
       series->record.last_snapshot_ns = snapshot->body.time_ns;
+      series->record.last_lease = snapshot->body.lease;
       series->record.last_root = EncodeEntry(root);
       series->record.changed = series->change_count != generation;
+      if (generation > series->lost_at) series->record.lost = {};
       series->last_stored_bytes = snapshot->body.added;
       series->last_new_bytes = after.bytes_new - before.bytes_new;
       BKFS_TRY(SaveSeries(*series));
@@ -296,6 +297,7 @@ Result<std::string> StagingImpl::StatusText() {
                HumanBytes(series.last_new_bytes) + " new before compression)\n";
       }
     }
+    if (!series.record.lost.empty()) out += "  lost: " + series.record.lost.Text("    ") + "\n";
     if (!series.last_error.ok()) out += "  last error: " + series.last_error.message() + "\n";
   }
   return out;

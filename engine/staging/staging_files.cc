@@ -28,6 +28,7 @@ void StagingImpl::DropFileIfIdle(const FilePtr& file) {
 }
 
 Status StagingImpl::LoadContent(OpenFileState& file) {
+  BKFS_TRY(file.lost);
   if (file.content) return {};
   Entry entry;
   {
@@ -225,7 +226,7 @@ Status StagingImpl::Flush(NodeId node) {
   FilePtr file = FindFile(node);
   if (!file) return {};
   MutexLock holding(file->mutex);
-  if (!file->changed) return {};
+  BKFS_TRY(file->lost);
   return Settle(*file);
 }
 

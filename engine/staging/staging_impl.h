@@ -21,8 +21,13 @@
 
 namespace bkfs {
 
+// Why files are gone, for people.
+constexpr std::string_view kDeletedMeanwhile =
+    "referred to data that maintenance deletes, having given up waiting for this machine,";
+
 // Staging over journal, spool and writer. Split by concern: staging_open.cc (begin, recover,
-// series), staging_names.cc, staging_attrs.cc, staging_files.cc, staging_commit.cc.
+// series), staging_names.cc, staging_attrs.cc, staging_files.cc, staging_commit.cc,
+// staging_lease.cc, staging_relief.cc.
 //
 // Lock order: commit_mutex_, an OpenFile's, tree_mutex_, files_mutex_. commit_mutex_ is held over a
 // whole commit, store calls included. An OpenFile's is held while its contents are cut, which may
@@ -78,6 +83,7 @@ class StagingImpl final : public Staging {
   Result<std::string> State(NodeId node) override;
   Result<std::string> StatusText() override;
   uint64_t PendingBytes() override;
+  std::vector<GoneName> TakeGone() override;
 
  private:
   // A file with handles, or with contents that the journal does not have yet.
@@ -90,12 +96,14 @@ class StagingImpl final : public Staging {
     std::unique_ptr<Content> content BKFS_GUARDED_BY(mutex);
     bool changed BKFS_GUARDED_BY(mutex) = false;            // content differs from the journal
     std::optional<Timestamp> mtime BKFS_GUARDED_BY(mutex);  // by writing, newer than the journal's
+    Status lost BKFS_GUARDED_BY(mutex);  // unless OK, every use of the handles fails with it
   };
   using FilePtr = std::shared_ptr<OpenFileState>;  // shared by the table and operations under way
 
   struct Series {
     SeriesRecord record;
     uint64_t change_count = 0;  // grows with every change
+    uint64_t lost_at = 0;       // change_count when record.lost grew last
     uint64_t open_writers = 0;
     int64_t last_activity = 0;  // monotonic
     int64_t retry_at = 0;       // after a failed commit
@@ -113,8 +121,6 @@ class StagingImpl final : public Staging {
   Status AdoptFromRepository() BKFS_REQUIRES(tree_mutex_);
   Status AdoptNewest(Series& series, const SnapshotList& list) BKFS_REQUIRES(tree_mutex_);
   Status DropOrphans() BKFS_REQUIRES(tree_mutex_);
-  Result<bool> HasContents(const Entry& entry);
-  Status DropUnstored(std::string_view why) BKFS_REQUIRES(tree_mutex_);
   Status SweepTrees() BKFS_REQUIRES(tree_mutex_);
   Status BeginTree(Series& series, const Entry& root, bool changed) BKFS_REQUIRES(tree_mutex_);
   Result<uint64_t> NewGeneration() BKFS_REQUIRES(tree_mutex_);
@@ -132,17 +138,48 @@ class StagingImpl final : public Staging {
 
   // -- staging_lease.cc --
   Result<bool> TakeLease();
-  Status SaveLease();
+  Status ResumeLease(const LeaseHolder::Options& options);
+  Status RememberLease(bool doubtful);
   Status StartLease();
   Result<LeasePins> Heed(const std::shared_ptr<const CondemnedPacks>& condemned)
       BKFS_EXCLUDES(tree_mutex_);
   Result<bool> BaseCounts(const Series& series) BKFS_REQUIRES(tree_mutex_);
-  Status ConfirmBases(std::string_view only = {}) BKFS_REQUIRES(tree_mutex_);
+  Status ConfirmBases(std::string_view only = {}) BKFS_EXCLUDES(tree_mutex_);
+  Result<bool> DistrustUnlessCounts(Series& series) BKFS_REQUIRES(tree_mutex_);
   Status DistrustStored(Series& series, bool whole) BKFS_REQUIRES(tree_mutex_);
   Status ImportWhole(Series& series) BKFS_REQUIRES(tree_mutex_);
-  Status BeginLeaseAnew() BKFS_REQUIRES(commit_mutex_);
+  // Makes sure that the lease holds and everything that the trees refer to is there.
+  Status LookAfterLease() BKFS_REQUIRES(commit_mutex_);
   // Nothing is in /incoming that is in no snapshot.
   bool IsClean() BKFS_EXCLUDES(tree_mutex_);
+
+  // -- staging_relief.cc --
+  struct AbsentBlob {
+    PackKind kind = PackKind::kContents;
+    BlobId id;
+  };
+  using NodeVisitor = std::function<Result<bool>(Node node)>;  // false: no more
+  using BlobVisitor = std::function<Result<bool>(PackKind kind, const BlobId& id)>;
+  Status Relieve(std::string_view why) BKFS_EXCLUDES(tree_mutex_);
+  Status StoreAgain() BKFS_EXCLUDES(tree_mutex_);
+  Status RelieveOpenFiles(bool& stored) BKFS_EXCLUDES(tree_mutex_, files_mutex_);
+  Status SettleUnlessLost(OpenFileState& file) BKFS_REQUIRES(file.mutex);
+  Status StoreBlobAgain(PackKind kind, const BlobId& id) BKFS_EXCLUDES(tree_mutex_);
+  Result<bool> NoteAbsent(const AbsentBlob& blob, std::vector<AbsentBlob>& absent);
+  Result<bool> FindAbsent(const Series& series, NodeId& next, std::vector<AbsentBlob>& absent)
+      BKFS_REQUIRES(tree_mutex_);
+  // Nodes of the series' tree that the journal has, in order, from `from` on.
+  Status ForEachNode(const Series& series, NodeId from, const NodeVisitor& visit)
+      BKFS_REQUIRES(tree_mutex_);
+  Result<bool> VisitContents(const Entry& entry, const BlobVisitor& visit);
+  Result<bool> VisitLists(const std::vector<ListRef>& lists, const BlobVisitor& visit, int depth);
+  Result<bool> VisitPieces(const std::vector<Extent>& extents, const BlobVisitor& visit);
+  Result<bool> HasContents(const Entry& entry);
+  Status DropUnstored(std::string_view why) BKFS_REQUIRES(tree_mutex_);
+  Status DropFiles(Series& series, const std::vector<NodeId>& files, std::string_view why)
+      BKFS_REQUIRES(tree_mutex_);
+  Status DropNames(const Node& node, Journal::Batch& batch) BKFS_REQUIRES(tree_mutex_);
+  Result<std::string> PathOf(const Node& node) BKFS_REQUIRES(tree_mutex_);
 
   // -- staging_names.cc --
   Result<NodePtr> Load(NodeId node) BKFS_REQUIRES(tree_mutex_);
@@ -223,13 +260,15 @@ class StagingImpl final : public Staging {
   LeaseState held_;  // pins of the lease that was resumed; set before any thread is
 
   Mutex commit_mutex_;
-  // A lease was begun anew, and what the trees refer to has not been looked at to the end.
+  // The lease before was ended by maintenance, and what the trees refer to has not been looked at
+  // to the end. In the journal too.
   bool lease_doubtful_ BKFS_GUARDED_BY(commit_mutex_) = false;
   WriterStats counted_ BKFS_GUARDED_BY(commit_mutex_);  // as of the last snapshot
   Mutex tree_mutex_;
   std::map<std::string, Series, std::less<>> series_ BKFS_GUARDED_BY(tree_mutex_);
   std::map<uint64_t, std::string> generations_ BKFS_GUARDED_BY(tree_mutex_);  // -> series name
   std::map<uint64_t, NodeId> next_node_ BKFS_GUARDED_BY(tree_mutex_);         // per generation
+  std::vector<GoneName> gone_ BKFS_GUARDED_BY(tree_mutex_);                   // since TakeGone
   // Recently used nodes, most recent first.
   std::list<NodePtr> node_order_ BKFS_GUARDED_BY(tree_mutex_);
   std::unordered_map<NodeId, std::list<NodePtr>::iterator> nodes_ BKFS_GUARDED_BY(tree_mutex_);

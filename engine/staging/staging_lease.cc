@@ -9,15 +9,31 @@ namespace bkfs {
 
 namespace {
 constexpr std::string_view kLeaseKey = "lease";
-constexpr std::string_view kDeletedMeanwhile =
-    "referred to data that maintenance has deleted, or may, while this machine was not heard of";
+constexpr std::string_view kDoubtfulKey = "lease is doubtful";
 }  // namespace
 
-Status StagingImpl::SaveLease() {
+// `doubtful`: something relied on the lease before this one, and has not been looked at since.
+Status StagingImpl::RememberLease(bool doubtful) {
   const LeaseId id = lease_->id();
   Journal::Batch batch;
   batch.Put(journal_keys::MetaKey(kLeaseKey), id.view());
+  batch.Put(journal_keys::MetaKey(kDoubtfulKey), Bytes{static_cast<uint8_t>(doubtful)});
   return journal_->Write(batch);
+}
+
+// Leaves lease_ empty when there is none, or it has been ended.
+Status StagingImpl::ResumeLease(const LeaseHolder::Options& options) {
+  BKFS_ASSIGN(auto before, journal_->Get(journal_keys::MetaKey(kLeaseKey)));
+  if (!before || before->size() != LeaseId::kSize) return {};
+  LeaseId id;
+  std::copy(before->begin(), before->end(), id.bytes.begin());
+  auto taken = LeaseHolder::Resume(repo_, options, id, held_);
+  if (taken.ok()) {
+    lease_ = std::move(*taken);
+  } else if (taken.code() != Code::kNotFound && taken.code() != Code::kCorrupt) {
+    return taken.status();
+  }
+  return {};
 }
 
 // Takes up the lease of the process before, or begins one. True when everything that process relied
@@ -29,23 +45,14 @@ Result<bool> StagingImpl::TakeLease() {
   options.host = options_.host;
   options.program = "mount.bkfs";
   options.resumable = true;
-  bool resumed = false;
-  BKFS_ASSIGN(auto before, journal_->Get(journal_keys::MetaKey(kLeaseKey)));
-  if (before && before->size() == LeaseId::kSize) {
-    LeaseId id;
-    std::copy(before->begin(), before->end(), id.bytes.begin());
-    auto taken = LeaseHolder::Resume(repo_, options, id, held_);
-    if (taken.ok()) {
-      lease_ = std::move(*taken);
-      resumed = true;
-    } else if (taken.code() != Code::kNotFound && taken.code() != Code::kCorrupt) {
-      return taken.status();
-    }
-  }
+  BKFS_TRY(ResumeLease(options));
+  BKFS_ASSIGN(auto doubtful, journal_->Get(journal_keys::MetaKey(kDoubtfulKey)));
+  const bool resumed = lease_ && !(doubtful && *doubtful == Bytes{1});
+  if (!resumed) held_ = LeaseState();
   if (!lease_) {
     BKFS_ASSIGN(lease_, LeaseHolder::Begin(repo_, options));
-    BKFS_TRY(SaveLease());
   }
+  BKFS_TRY(RememberLease(!resumed));
   // The log, then the index: doc/maintenance.md, W1.
   BKFS_TRY(repo_.maintenance().Refresh());
   BKFS_TRY(repo_.RefreshIndex());
@@ -68,8 +75,8 @@ Status StagingImpl::StartLease() {
 }
 
 Result<LeasePins> StagingImpl::Heed(const std::shared_ptr<const CondemnedPacks>& condemned) {
-  writer_->Heed(condemned);
   LeasePins pins;
+  pins.packs = writer_->Heed(condemned);
   {
     MutexLock lock(tree_mutex_);
     for (const auto& [name, series] : series_) {
@@ -80,7 +87,6 @@ Result<LeasePins> StagingImpl::Heed(const std::shared_ptr<const CondemnedPacks>&
       if (!root.directory.is_zero()) pins.roots.push_back(root.directory);
     }
   }
-  pins.packs = writer_->UsedAmongCondemned();
   return pins;
 }
 
@@ -102,30 +108,47 @@ Result<bool> StagingImpl::BaseCounts(const Series& series) {
   const SnapshotId& id = series.record.last_snapshot;
   auto there = repo_.store().Size(SnapshotName(id));
   if (!there.ok() && there.code() != Code::kNotFound) return there.status();
+  // The fence before the closure, which is there when the fence goes.
+  const LeaseId& lease = series.record.last_lease;
+  auto fence = repo_.store().Size(FenceName(lease));
+  if (!fence.ok() && fence.code() != Code::kNotFound) return fence.status();
   BKFS_TRY(repo_.removals().Refresh());
-  return there.ok() && !repo_.removals().IsRemoved(id);
+  if (!there.ok() || repo_.removals().IsRemoved(id)) return false;
+  // Being ended: nobody knows yet whether this one was found.
+  if (fence.ok() && !repo_.removals().IsClosed(lease)) return false;
+  return repo_.removals().CountsUnder(lease, id);
 }
 
 // The bases (of one series, or of all) are pinned now. Those that were not all the time must be
 // there still.
 Status StagingImpl::ConfirmBases(std::string_view only) {
   bool dropped = false;
-  for (auto& [name, series] : series_) {
-    if (!only.empty() && name != only) continue;
-    if (series.record.ended || series.record.last_root.empty()) continue;
-    BKFS_ASSIGN(bool counts, BaseCounts(series));
-    if (counts) continue;
-    BKFS_ASSIGN(Entry root, DecodeEntry(series.record.last_root));
-    const auto& pinned = held_.roots;
-    if (std::find(pinned.begin(), pinned.end(), root.directory) != pinned.end()) continue;
-    BKFS_TRY(DistrustStored(series, true));
-    dropped = true;
+  {
+    MutexLock lock(tree_mutex_);
+    for (auto& [name, series] : series_) {
+      if (!only.empty() && name != only) continue;
+      BKFS_ASSIGN(bool distrusted, DistrustUnlessCounts(series));
+      dropped = dropped || distrusted;
+    }
   }
-  return dropped ? DropUnstored(kDeletedMeanwhile) : OkStatus();
+  return dropped ? Relieve(kDeletedMeanwhile) : OkStatus();
+}
+
+Result<bool> StagingImpl::DistrustUnlessCounts(Series& series) {
+  if (series.record.ended || series.record.last_root.empty()) return false;
+  BKFS_ASSIGN(bool counts, BaseCounts(series));
+  if (counts) return false;
+  BKFS_ASSIGN(Entry root, DecodeEntry(series.record.last_root));
+  const auto& pinned = held_.roots;
+  if (std::find(pinned.begin(), pinned.end(), root.directory) != pinned.end()) return false;
+  BKFS_TRY(DistrustStored(series, true));
+  return true;
 }
 
 // Everything below the series' root comes into the journal; what cannot be read any more is empty.
 Status StagingImpl::ImportWhole(Series& series) {
+  LostFiles lost;
+  lost.set_why(kDeletedMeanwhile);
   std::vector<NodeId> directories{series.record.root};
   while (!directories.empty()) {
     const NodeId id = directories.back();
@@ -134,8 +157,10 @@ Status StagingImpl::ImportWhole(Series& series) {
     if (!dir->loaded) {
       Status imported = Import(dir);
       if (imported.Is(Code::kCorrupt) || imported.Is(Code::kDenied)) {
+        BKFS_ASSIGN(std::string path, PathOf(*dir));
         repo_.log().Warning("series " + series.record.name + ": a directory could not be read (" +
-                            imported.message() + "); copy what was in it again");
+                            imported.message() + ")");
+        lost.Add(dir->entry.totals.files, path + "/");
         dir->loaded = true;
       } else {
         BKFS_TRY(imported);
@@ -153,6 +178,9 @@ Status StagingImpl::ImportWhole(Series& series) {
                               return true;
                             }));
   }
+  if (lost.empty()) return {};
+  series.record.lost.Add(lost);
+  repo_.log().Warning("series " + series.record.name + ": " + lost.Text("    "));
   return {};
 }
 
@@ -161,20 +189,11 @@ Status StagingImpl::ImportWhole(Series& series) {
 Status StagingImpl::DistrustStored(Series& series, bool whole) {
   if (series.record.ended || series.record.root == 0) return {};
   if (whole) BKFS_TRY(ImportWhole(series));
-  const NodeId first = GenerationOf(series.record.root) << kNodeBits;
-  const NodeId last = first + (NodeId{1} << kNodeBits);
   std::vector<NodeId> directories;
-  BKFS_TRY(journal_->Scan({{'n'}}, journal_keys::NodeKey(first),
-                          [&](ByteView key, ByteView value) -> Result<bool> {
-                            NodeId id = 0;
-                            for (size_t i = 1; i < key.size(); ++i) id = id << 8 | key[i];
-                            if (id >= last) return false;
-                            BKFS_ASSIGN(Node node, DecodeNode(id, value));
-                            if (node.is_directory() && node.loaded && node.clean) {
-                              directories.push_back(id);
-                            }
-                            return true;
-                          }));
+  BKFS_TRY(ForEachNode(series, 0, [&](Node node) -> Result<bool> {
+    if (node.is_directory() && node.loaded && node.clean) directories.push_back(node.id);
+    return true;
+  }));
   for (NodeId id : directories) {
     BKFS_ASSIGN(NodePtr dir, Load(id));
     dir->clean = false;
@@ -184,19 +203,25 @@ Status StagingImpl::DistrustStored(Series& series, bool whole) {
   }
   if (whole) series.record.last_root.clear();
   series.record.changed = true;
+  // Nobody has written anything for that.
+  if (series.lost_at == series.change_count) ++series.lost_at;
   ++series.change_count;
   return SaveSeries(series);
 }
 
-// Maintenance has ended the lease: whatever is in no snapshot that counts may be gone.
-Status StagingImpl::BeginLeaseAnew() {
-  repo_.log().Warning(
-      "maintenance had given up waiting for this mount; looking whether everything is there");
-  const LeaseId before = lease_->id();
-  lease_doubtful_ = true;  // until everything below has been done
-  BKFS_TRY(lease_->BeginAnew());
-  BKFS_TRY(SaveLease());
-  held_ = LeaseState();
+// Once maintenance has ended the lease, whatever is in no snapshot that counts may be gone. What an
+// error leaves undone is done the next time, under the lease that was begun.
+Status StagingImpl::LookAfterLease() {
+  BKFS_ASSIGN(bool ended, lease_->HasEnded());
+  if (!ended && !lease_doubtful_) return {};
+  if (ended) {
+    repo_.log().Warning(
+        "maintenance had given up waiting for this mount; looking whether everything is there");
+    lease_doubtful_ = true;
+    held_ = LeaseState();
+    BKFS_TRY(lease_->BeginAnew());
+    BKFS_TRY(RememberLease(true));
+  }
   BKFS_TRY(repo_.maintenance().Refresh());
   BKFS_TRY(repo_.RefreshIndex());
   BKFS_TRY(repo_.SettleUnlistedPacks());
@@ -204,21 +229,14 @@ Status StagingImpl::BeginLeaseAnew() {
   {
     MutexLock lock(tree_mutex_);
     for (auto& [name, series] : series_) {
-      // A snapshot made under the old lease counts only if the closure names it. Whether this one
-      // was is not known here: others are doubted too, which costs time and nothing else.
       BKFS_ASSIGN(bool counts, BaseCounts(series));
-      counts = counts && (series.record.last_root.empty() ||
-                          (repo_.removals().IsClosed(before) &&
-                           repo_.removals().CountsUnder(before, series.record.last_snapshot)));
       if (series.record.changed || !counts) BKFS_TRY(DistrustStored(series, !counts));
     }
-    BKFS_TRY(DropUnstored(kDeletedMeanwhile));
   }
+  BKFS_TRY(Relieve(kDeletedMeanwhile));
   BKFS_TRY(StartLease());
-  {
-    MutexLock lock(tree_mutex_);
-    BKFS_TRY(ConfirmBases());
-  }
+  BKFS_TRY(ConfirmBases());
+  BKFS_TRY(RememberLease(false));
   lease_doubtful_ = false;
   return {};
 }

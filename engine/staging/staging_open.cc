@@ -86,15 +86,18 @@ Status StagingImpl::Start() {
         if (series.record.changed) BKFS_TRY(DistrustStored(series, false));
       }
     }
-    BKFS_TRY(DropUnstored("were closed but not synced before the power went"));
+  }
+  // After a power cut the journal may name pieces of files that were closed and never synced.
+  BKFS_TRY(Relieve(resumed ? "had not been synced before the power went" : kDeletedMeanwhile));
+  {
+    MutexLock lock(tree_mutex_);
     BKFS_TRY(AdoptFromRepository());
     BKFS_TRY(SweepTrees());
   }
   BKFS_TRY(StartLease());
-  {
-    MutexLock lock(tree_mutex_);
-    BKFS_TRY(ConfirmBases());
-  }
+  BKFS_TRY(ConfirmBases());
+  BKFS_TRY(RememberLease(false));
+  (void)TakeGone();  // nobody has seen the trees yet
   committer_ = std::thread([this] { CommitterLoop(); });
   return {};
 }
@@ -240,63 +243,6 @@ Status StagingImpl::DropOrphans() {
   return journal_->Write(batch);
 }
 
-// Whether every piece of a file is stored or pending.
-Result<bool> StagingImpl::HasContents(const Entry& entry) {
-  auto extents = repo_.trees().LoadExtents(entry);
-  if (extents.code() == Code::kCorrupt || extents.code() == Code::kDenied) return false;
-  if (!extents.ok()) return extents.status();
-  for (const auto& extent : *extents) {
-    if (extent.is_hole()) continue;
-    BKFS_ASSIGN(bool has, writer_->Has(PackKind::kContents, extent.blob));
-    if (!has) return false;
-  }
-  return true;
-}
-
-// After a power cut the journal may name pieces of files that were closed and never synced. Such
-// files go, with a word in the log, so that no snapshot refers to what is not there and the next
-// rsync brings them.
-Status StagingImpl::DropUnstored(std::string_view why) {
-  std::vector<NodePtr> lost;
-  for (const auto& [name, series] : series_) {
-    if (series.record.ended || !series.record.changed) continue;
-    const NodeId first = GenerationOf(series.record.root) << kNodeBits;
-    const NodeId last = first + (NodeId{1} << kNodeBits);
-    BKFS_TRY(journal_->Scan({{'n'}}, journal_keys::NodeKey(first),
-                            [&](ByteView key, ByteView value) BKFS_NO_ANALYSIS -> Result<bool> {
-                              NodeId id = 0;
-                              for (size_t i = 1; i < key.size(); ++i) id = id << 8 | key[i];
-                              if (id >= last) return false;
-                              BKFS_ASSIGN(Node node, DecodeNode(id, value));
-                              if (node.entry.kind != EntryKind::kFile || node.entry.size == 0)
-                                return true;
-                              BKFS_ASSIGN(bool has, HasContents(node.entry));
-                              if (!has) lost.push_back(std::make_shared<Node>(std::move(node)));
-                              return true;
-                            }));
-  }
-  for (const auto& node : lost) {
-    Journal::Batch batch;
-    BKFS_TRY(MarkParentsDirty(*node, batch));
-    BKFS_TRY(journal_->Scan(journal_keys::LinkPrefix(node->id), {},
-                            [&](ByteView key, ByteView) -> Result<bool> {
-                              Bytes dirent{'d'};
-                              bkfs::Append(dirent, key.subspan(9));
-                              batch.Delete(dirent);
-                              batch.Delete(key);
-                              return true;
-                            }));
-    batch.Delete(journal_keys::DirentKey(node->parent, node->name_hash));
-    batch.Delete(journal_keys::NodeKey(node->id));
-    BKFS_TRY(journal_->Write(batch));
-  }
-  if (!lost.empty()) {
-    repo_.log().Warning(std::to_string(lost.size()) + " files in /incoming " + std::string(why) +
-                        ", and are gone from there; copy them again");
-  }
-  return {};
-}
-
 // With a key that reads the log: this key's series are listed even on a machine that has lost its
 // cache, and a series that another machine went on with continues from there.
 Status StagingImpl::AdoptFromRepository() {
@@ -335,6 +281,7 @@ Status StagingImpl::AdoptNewest(Series& series, const SnapshotList& list) {
   }
   series.record.last_snapshot = newest->id;
   series.record.last_snapshot_ns = newest->body.time_ns;
+  series.record.last_lease = newest->body.lease;
   series.record.last_root = EncodeEntry(*root);
   return BeginTree(series, *root, false);
 }

@@ -44,9 +44,11 @@ Result<NodeAttr> StagingImpl::CreateSeries(std::string_view name, const NewNode&
     const Series* series = FindSeries(name);
     builds = series && !series->record.last_root.empty();
   }
-  if (builds) BKFS_TRY(lease_->Renew());
+  if (builds) {
+    BKFS_TRY(lease_->Renew());
+    BKFS_TRY(ConfirmBases(name));
+  }
   MutexLock lock(tree_mutex_);
-  if (builds) BKFS_TRY(ConfirmBases(name));
   const Series* series = FindSeries(name);
   if (!series) return Status(Code::kStale, "the series was ended while it was begun");
   BKFS_ASSIGN(NodePtr root, Load(series->record.root));
@@ -100,6 +102,7 @@ Status StagingImpl::EndSeries(std::string_view name) {
   const NodeId root = series->record.root;
   series->record.ended = true;
   series->record.changed = false;
+  series->record.lost = {};
   series->last_error = {};
   Journal::Batch batch;
   BKFS_TRY(DropTree(root, batch));
@@ -149,10 +152,12 @@ Status StagingImpl::RenameSeries(std::string_view name, std::string_view new_nam
   to.record.changed = true;
   to.record.last_snapshot = {};
   to.record.last_snapshot_ns = 0;
+  to.record.last_lease = {};
   to.record.last_root.clear();
   if (auto known = series_.find(new_name); known != series_.end()) {
     to.record.last_snapshot = known->second.record.last_snapshot;
     to.record.last_snapshot_ns = known->second.record.last_snapshot_ns;
+    to.record.last_lease = known->second.record.last_lease;
     to.record.last_root = known->second.record.last_root;
   }
   ++to.change_count;
@@ -160,6 +165,7 @@ Status StagingImpl::RenameSeries(std::string_view name, std::string_view new_nam
   Series old = *from;
   old.record.ended = true;
   old.record.changed = false;
+  old.record.lost = {};
   old.record.root = 0;
   old.open_writers = 0;
   old.last_error = {};

@@ -381,9 +381,8 @@ Status BackupRun::BeginLease() {
   options.program = "bkfs backup";
   BKFS_ASSIGN(lease_, LeaseHolder::Begin(repo_, std::move(options)));
   return lease_->Start([this](const std::shared_ptr<const CondemnedPacks>& condemned) {
-    writer_->Heed(condemned);
     LeasePins pins;
-    pins.packs = writer_->UsedAmongCondemned();
+    pins.packs = writer_->Heed(condemned);
     pins.uncommitted = true;
     return Result<LeasePins>(std::move(pins));
   });

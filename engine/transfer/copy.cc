@@ -128,9 +128,8 @@ Status CopyRun::BeginTo() {
     to_roots_.push_back(record.root);
   }
   BKFS_TRY(to_lease_->Start([this](const std::shared_ptr<const CondemnedPacks>& condemned) {
-    writer_->Heed(condemned);
     LeasePins pins;
-    pins.packs = writer_->UsedAmongCondemned();
+    pins.packs = writer_->Heed(condemned);
     pins.uncommitted = true;
     MutexLock lock(pins_mutex_);
     for (const BlobId& root : to_roots_) {

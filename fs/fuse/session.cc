@@ -63,6 +63,9 @@ class SessionNotifier final : public KernelNotifier {
   void DirectoryChanged(Ino dir) override {
     (void)fuse_lowlevel_notify_inval_inode(session_, dir, 0, 0);
   }
+  void NameGone(Ino dir, const std::string& name) override {
+    (void)fuse_lowlevel_notify_inval_entry(session_, dir, name.data(), name.size());
+  }
 
  private:
   fuse_session* const session_;

@@ -6,6 +6,8 @@
 
 #include "backends/fault/fault_backend.h"
 #include "backends/memory/memory_backend.h"
+#include "engine/crypto/hash.h"
+#include "engine/format/pack.h"
 
 namespace bkfs {
 namespace {
@@ -121,6 +123,34 @@ TEST_F(FaultTest, FlipsOneBit) {
   faulty_.Heal();
   EXPECT_EQ(BitsApart(*faulty_.Get("b"), good), 1);
   EXPECT_EQ((*faulty_.Get("b"))[1], good[1] ^ 0x20);
+}
+
+TEST_F(FaultTest, RepackFailsLosesItsAnswerOrStoresSomethingElse) {
+  auto name_of = [](ByteView data) {
+    PackId id;
+    id.bytes = HashBytes(data);
+    return PackName(id);
+  };
+  const ByteView data = AsBytes("0123456789");
+  ASSERT_TRUE(memory_.PutOne(name_of(data), data).ok());
+  auto repack = [&](ByteView tail) {
+    const std::vector<RepackPiece> pieces = {{name_of(data), 0, 5, {}}, {"", 0, 0, tail}};
+    return faulty_.Repack(pieces);
+  };
+  faulty_.Add({.op = Op::kRepack, .prefix = "packs/", .count = 1});
+  EXPECT_EQ(repack(AsBytes("a")).code(), Code::kUnavailable);
+  EXPECT_EQ(memory_.Get(name_of(AsBytes("01234a"))).code(), Code::kNotFound);
+  faulty_.Heal();
+  faulty_.Add({.op = Op::kRepack, .count = 1, .action = Action::kLose});
+  EXPECT_EQ(repack(AsBytes("b")).code(), Code::kUnavailable);
+  EXPECT_TRUE(memory_.Get(name_of(AsBytes("01234b"))).ok());
+  faulty_.Heal();
+  faulty_.Add({.op = Op::kRepack, .count = 1, .action = Action::kFlip, .amount = 13});
+  auto made = repack(AsBytes("c"));
+  ASSERT_TRUE(made.ok());
+  EXPECT_EQ(BitsApart(*memory_.Get(made->name), AsBytes("01234c")), 1);
+  EXPECT_EQ(repack(AsBytes("d"))->name, name_of(AsBytes("01234d")));
+  EXPECT_EQ(faulty_.Count(Op::kRepack), 4U);
 }
 
 TEST_F(FaultTest, DelaysAndThenGoesOn) {

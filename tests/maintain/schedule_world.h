@@ -80,8 +80,9 @@ class World;
 class MeddledBackend final : public Backend {
  public:
   using Note = std::function<void(const std::string& what, const std::string& name)>;
-  MeddledBackend(Backend& inner, std::function<void()> meddle, Note note)
-      : inner_(inner), meddle_(std::move(meddle)), note_(std::move(note)) {}
+  // `repacks`: whether it passes that on.
+  MeddledBackend(Backend& inner, std::function<void()> meddle, Note note, bool repacks = false)
+      : inner_(inner), meddle_(std::move(meddle)), note_(std::move(note)), repacks_(repacks) {}
   Result<Bytes> Get(const std::string& name) override {
     meddle_();
     return inner_.Get(name);
@@ -119,12 +120,20 @@ class MeddledBackend final : public Backend {
     return removed;
   }
   Result<StoreSpace> Space() override { return inner_.Space(); }
+  Result<RepackedObject> Repack(std::span<const RepackPiece> pieces) override {
+    meddle_();
+    if (!repacks_) return Backend::Repack(pieces);
+    auto made = inner_.Repack(pieces);
+    note_(made.ok() ? "repacked" : "not repacked", made.ok() ? made->name : "");
+    return made;
+  }
   std::string Describe() const override { return inner_.Describe(); }
 
  private:
   Backend& inner_;
   const std::function<void()> meddle_;
   const Note note_;
+  const bool repacks_;
 };
 
 class Actor {
@@ -153,7 +162,9 @@ class Actor {
 
 class World {
  public:
-  explicit World(uint64_t seed) : random_(seed), store_(0, &clock_), test_(store_, Small()) {}
+  // Every other store repacks.
+  explicit World(uint64_t seed)
+      : repacks_(seed % 2 == 0), random_(seed), store_(0, &clock_), test_(store_, Small()) {}
 
   static CreateOptions Small() {
     CreateOptions options;
@@ -243,6 +254,7 @@ class World {
   }
   std::vector<KeyMaterial*> keys_;
 
+  const bool repacks_;
   JumpingClock clock_;
   std::mt19937_64 random_;
   std::mutex random_mutex_;
@@ -264,9 +276,8 @@ inline uint64_t Actor::Random(uint64_t below) { return world_.Random(below); }
 inline Result<std::unique_ptr<Repository>> Actor::Open(KeyMaterial key) {
   fault_ = std::make_unique<FaultBackend>(std::make_unique<MeddledBackend>(
       world_.store_, [this] { world_.Meddle(); },
-      [this](const std::string& what, const std::string& name) {
-        world_.Note(name_, what, name);
-      }));
+      [this](const std::string& what, const std::string& name) { world_.Note(name_, what, name); },
+      world_.repacks_));
   Repository::Options options;
   options.cache_directory = world_.test_.folder() + "/" + name_;
   options.index_memory = 4 << 20;

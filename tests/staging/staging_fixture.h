@@ -14,20 +14,27 @@ namespace bkfs {
 // A staging area over a repository, reopened at will.
 class StagedRepository {
  public:
-  explicit StagedRepository(Backend& store) : test_(store) {}
+  explicit StagedRepository(Backend& store, const CreateOptions& create = {},
+                            Clock* clock = nullptr)
+      : test_(store, create, clock) {
+    options.commit_idle_ns = 0;
+    options.host = "host";
+  }
 
   // Opens with `key`; commits only when asked.
   void Open(KeyMaterial key, const std::string& cache = "cache") {
-    auto repo = test_.Open(std::move(key), test_.folder() + "/" + cache);
-    ASSERT_TRUE(IsOk(repo));
-    repo_ = std::move(repo).value();
-    Staging::Options options;
+    ASSERT_TRUE(IsOk(TryOpen(std::move(key), cache)));
+  }
+  Status TryOpen(KeyMaterial key, const std::string& cache = "cache") {
+    BKFS_ASSIGN(repo_, test_.Open(std::move(key), test_.folder() + "/" + cache));
     options.directory = repo_->local_directory() + "/staging";
-    options.commit_idle_ns = 0;
-    options.host = "host";
-    auto staging = Staging::Open(*repo_, std::move(options));
-    ASSERT_TRUE(IsOk(staging));
+    auto staging = Staging::Open(*repo_, options);
+    if (!staging.ok()) {
+      repo_.reset();
+      return staging.status();
+    }
     staging_ = std::move(staging).value();
+    return {};
   }
   void OpenMaster() { Open(test_.CloneMaster()); }
   void Close() {
@@ -38,6 +45,7 @@ class StagedRepository {
   Staging& staging() { return *staging_; }
   Repository& repo() { return *repo_; }
   TestRepository& test() { return test_; }
+  Staging::Options options;  // for Open; the directory is set by it
 
   NodeId Series(const std::string& name) {
     auto attr = staging_->LookupSeries(name);
@@ -76,26 +84,30 @@ class StagedRepository {
   }
   // Path -> contents of every file in a snapshot.
   std::map<std::string, Bytes> ReadSnapshot(const SnapshotId& id) {
+    return ReadSnapshotOf(*repo_, id);
+  }
+  static std::map<std::string, Bytes> ReadSnapshotOf(Repository& repo, const SnapshotId& id) {
     std::map<std::string, Bytes> files;
-    auto snapshot = repo_->snapshots().Resolve(id.hex());
+    auto snapshot = repo.snapshots().Resolve(id.hex());
     EXPECT_TRUE(IsOk(snapshot));
-    auto root = repo_->snapshots().Root(**snapshot);
+    auto root = repo.snapshots().Root(**snapshot);
     EXPECT_TRUE(IsOk(root));
-    Collect(*root, "", files);
+    Collect(repo, *root, "", files);
     return files;
   }
 
  private:
-  void Collect(const Entry& dir, const std::string& path, std::map<std::string, Bytes>& files) {
-    EXPECT_TRUE(IsOk(repo_->trees().ForEach(
+  static void Collect(Repository& repo, const Entry& dir, const std::string& path,
+                      std::map<std::string, Bytes>& files) {
+    EXPECT_TRUE(IsOk(repo.trees().ForEach(
         dir.directory, 0, [&](uint64_t, const DirectoryPtr& leaf, size_t i) -> Result<bool> {
           const Entry entry = leaf->entry(i);
           const std::string name = path + "/" + entry.name;
           if (entry.is_directory()) {
-            Collect(entry, name, files);
+            Collect(repo, entry, name, files);
           } else if (entry.kind == EntryKind::kFile) {
-            BKFS_ASSIGN(auto map, FileMap::Open(repo_->trees(), entry));
-            FileReader reader(repo_->blobs(), std::move(map));
+            BKFS_ASSIGN(auto map, FileMap::Open(repo.trees(), entry));
+            FileReader reader(repo.blobs(), std::move(map));
             Bytes data(entry.size);
             BKFS_ASSIGN(size_t n, reader.Read(0, data));
             EXPECT_EQ(n, entry.size);

@@ -113,6 +113,23 @@ TEST_F(StagingTest, AnotherMachineAdoptsTheLatestState) {
   EXPECT_EQ(AsText(staged_.ReadFile(staging().Lookup(series->at(0).root, "a")->id)), "one");
 }
 
+// What another key has written is relied on nowhere else, and still is there after a crash.
+TEST_F(StagingTest, AnAdoptedTreeSurvivesACrash) {
+  const KeyMaterial one = staged_.test().Derive(KeyType::kReadWrite, "one");
+  const KeyMaterial two = staged_.test().Derive(KeyType::kReadWrite, "two");
+  staged_.Close();
+  staged_.Open(TestRepository::Reload(one), "one");
+  staged_.WriteFile(staged_.Series("home"), "a", AsBytes("of one"));
+  Commit("home");
+  staged_.Close();
+  staged_.Open(TestRepository::Reload(two), "two");
+  staged_.WriteFile(staged_.Series("home"), "b", AsBytes("of two"));
+  staged_.Close();
+  staged_.Open(TestRepository::Reload(two), "two");
+  EXPECT_TRUE(IsOk(staging().Lookup(staged_.Series("home"), "a")));
+  EXPECT_EQ(staged_.ReadSnapshot(Commit("home")).size(), 2U);
+}
+
 TEST_F(StagingTest, HardLinksAreOneFileAlsoInDirectoriesNotLookedAt) {
   NodeId root = staged_.Series("home");
   const NodeId d1 = staging().Create(root, "d1", {.kind = EntryKind::kDirectory, .mode = 0755})->id;

@@ -27,9 +27,10 @@ template <typename T>
 
 // Passes everything to a store that outlives it: a Repository owns its Backend, a test keeps the
 // objects.
-class BorrowedBackend final : public Backend {
+class BorrowedBackend : public Backend {
  public:
   explicit BorrowedBackend(Backend& inner) : inner_(inner) {}
+  BorrowedBackend(const BorrowedBackend&) = delete;  // around one that is one, too, say so
   Result<Bytes> Get(const std::string& name) override { return inner_.Get(name); }
   Status ReadAt(const std::string& name, uint64_t offset, MutableByteView out) override {
     return inner_.ReadAt(name, offset, out);
@@ -45,6 +46,9 @@ class BorrowedBackend final : public Backend {
   }
   Status Remove(const std::string& name) override { return inner_.Remove(name); }
   Result<StoreSpace> Space() override { return inner_.Space(); }
+  Result<RepackedObject> Repack(std::span<const RepackPiece> pieces) override {
+    return inner_.Repack(pieces);
+  }
   std::string Describe() const override { return inner_.Describe(); }
 
  private:
@@ -54,7 +58,9 @@ class BorrowedBackend final : public Backend {
 // A repository in memory with its master key, and scratch folders for caches.
 class TestRepository {
  public:
-  explicit TestRepository(Backend& store, const CreateOptions& options = {}) : store_(store) {
+  // `clock`, if not null, outlives it; otherwise it is the system's.
+  explicit TestRepository(Backend& store, const CreateOptions& options = {}, Clock* clock = nullptr)
+      : store_(store), clock_(clock ? *clock : system_clock_) {
     BKFS_CHECK(InitCrypto().ok());
     auto master =
         CreateRepository(store, options, clock_, [](const KeyMaterial&) { return Status(); });
@@ -96,7 +102,8 @@ class TestRepository {
  private:
   Backend& store_;
   ScratchFolder scratch_;
-  SystemClock clock_;
+  SystemClock system_clock_;
+  Clock& clock_;
   NullLogger log_;
   KeyMaterial master_;
 };

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import threading
@@ -176,6 +177,65 @@ class MaintenanceTest(RepositoryTest):
         left, other = self.store_size(self.repo), self.store_size(alone)
         self.assertLess(left, other * 1.05, f'{before} before')
         self.assertGreater(before, other * 1.15)  # there was something to free
+
+    def asleep(self, *prunes):
+        """The machine sleeps for longer than its lease, and others go on. What it refers to, and no snapshot does, is
+        condemned by a first prune with a grace time, and deleted by one without."""
+        pid = self.daemon_pid()
+        os.kill(pid, signal.SIGSTOP)
+        try:
+            time.sleep(3)
+            for grace in prunes:
+                self.bkfs('prune', '--grace', grace, '-K', self.maintain)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+
+    def copy_in(self):
+        run('rsync', '-a', '--fsync', self.source + '/', self.incoming('m') + '/')
+
+    def test_a_machine_that_slept(self):
+        self.change()
+        self.mount(lease='2s', fsync='store')
+        os.mkdir(self.incoming('m'))
+        self.copy_in()
+        self.asleep('1h')
+        self.sync('m')  # what was condemned, and could be read, is stored again
+        self.assert_same_tree(self.source, os.path.join(self.mnt, 'latest/m'))
+        with open(self.incoming('.status'), encoding='utf-8') as status:
+            self.assertNotIn('lost', status.read())
+        self.umount()
+        self.bkfs('prune', '--now')
+        self.bkfs('check', '--read-data')
+
+    def test_a_machine_that_slept_for_too_long(self):
+        for key, prune in ((None, '0'), (self.derive('WriteOnly'), '1h')):
+            with self.subTest(key=key):
+                self.mount(key=key, lease='2s', fsync='store')
+                os.mkdir(self.incoming('m'))
+                self.copy_in()
+                self.change(60)
+                self.copy_in()
+                self.sync('m')
+                with open(self.source + '/late', 'wb') as file:
+                    file.write(os.urandom(3000000))
+                self.copy_in()
+                os.stat(self.incoming('m', 'late'))
+                self.asleep(prune)
+                self.sync('m')
+                time.sleep(2)  # until the kernel has been told
+                self.assertFalse(os.path.exists(self.incoming('m', 'late')))
+                with open(self.incoming('.status'), encoding='utf-8') as status:
+                    self.assertRegex(status.read(), r'lost: 1 file that .*\n    late\n')
+                self.copy_in()
+                self.sync('m')
+                with open(self.incoming('.status'), encoding='utf-8') as status:
+                    self.assertNotIn('lost', status.read())
+                self.umount()
+                restored = self.path('restored')
+                self.bkfs('restore', '-q', '--delete', 'm', restored)
+                self.assert_same_tree(self.source, restored)
+                self.bkfs('check', '--read-data')
+                shutil.rmtree(self.cache)
 
     def test_nobody_is_waited_for_in_vain(self):
         """prune --now is refused while a mount is up, and says who it is; plain prune goes on."""

@@ -42,11 +42,12 @@ MaintenanceProgress ShowOn(ProgressLine& line) {
 
 json CompactJson(const CompactReport& report) {
   return {
-      {"packs_emptied", report.packs_emptied},     {"bytes_read", report.bytes_read},
-      {"packs_written", report.packs_written},     {"bytes_written", report.bytes_written},
-      {"frames_moved", report.frames_moved},       {"frames_rewritten", report.frames_rewritten},
-      {"segments_before", report.segments_before}, {"segments_after", report.segments_after},
-      {"unused_before", report.unused_before},     {"packs_skipped", report.packs_skipped}};
+      {"packs_emptied", report.packs_emptied},        {"bytes_read", report.bytes_read},
+      {"packs_written", report.packs_written},        {"bytes_written", report.bytes_written},
+      {"bytes_copied_by_store", report.bytes_copied}, {"frames_moved", report.frames_moved},
+      {"frames_rewritten", report.frames_rewritten},  {"segments_before", report.segments_before},
+      {"segments_after", report.segments_after},      {"unused_before", report.unused_before},
+      {"packs_skipped", report.packs_skipped}};
 }
 
 void PrintCompact(const CompactReport& report, bool dry_run) {
@@ -58,7 +59,11 @@ void PrintCompact(const CompactReport& report, bool dry_run) {
   } else {
     std::cout << "emptied " << Counted(report.packs_emptied, "pack") << " ("
               << HumanSize(report.bytes_read) << ") into " << report.packs_written << " ("
-              << HumanSize(report.bytes_written) << "); 'bkfs prune' deletes the old ones\n";
+              << HumanSize(report.bytes_written);
+    if (report.bytes_copied > 0) {
+      std::cout << ", and " << HumanSize(report.bytes_copied) << " copied by the store itself";
+    }
+    std::cout << "); 'bkfs prune' deletes the old ones\n";
   }
   if (report.segments_after < report.segments_before) {
     std::cout << "merged " << Counted(report.segments_before, "index segment") << " into "

@@ -6,17 +6,14 @@
 #include <string_view>
 #include <vector>
 
+#include "engine/base/printable.h"
 #include "engine/format/tree.h"
 #include "engine/repo/snapshot_store.h"
 
 namespace bkfs {
 
-std::string HumanSize(uint64_t bytes);                          // "1.4 MiB"
-std::string Counted(uint64_t count, const std::string& thing);  // "1 file", "2 files"
-// A file name as it may be shown on a terminal: control characters and invalid UTF-8 as \xNN.
-std::string Printable(std::string_view name);
-// The same for JSON, which must be UTF-8: invalid bytes become U+FFFD.
-std::string Utf8(std::string_view name);
+std::string HumanSize(uint64_t bytes);                                 // "1.4 MiB"
+std::string Counted(uint64_t count, const std::string& thing);         // "1 file", "2 files"
 std::string LongListing(const Entry& entry, const std::string& path);  // as ls -l
 std::string KindWord(EntryKind kind);                                  // "file", "directory", ...
 int64_t ToNanos(const Timestamp& time);
