@@ -11,7 +11,7 @@
 #include "engine/maintain/check.h"
 #include "engine/maintain/frame_examiner.h"
 #include "engine/maintain/verified_packs.h"
-#include "engine/repo/lease_holder.h"
+#include "engine/repo/reader_lease.h"
 
 namespace bkfs {
 
@@ -109,7 +109,7 @@ class CheckRun {
   bool take_lease_ = true;
   bool collect_lost_ = false;
   FrameExaminer examiner_;
-  std::unique_ptr<LeaseHolder> lease_;
+  ReaderLease lease_;
   CheckReport report_;
   CheckFindings findings_;
   std::unordered_set<std::string> named_;  // objects in the report
