@@ -62,7 +62,6 @@ class CheckRun {
   // check_signatures.cc
   Status CheckSignatures();
   Status CheckLease(const std::string& name);
-  Status CheckFence(const std::string& name);
   Status CheckRecord(const std::string& name);
   void CheckKeys();
 

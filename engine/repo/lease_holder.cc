@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "engine/base/process.h"
+#include "engine/repo/refused_objects.h"
 #include "engine/repo/repository.h"
 
 namespace bkfs {
@@ -221,11 +222,7 @@ Result<bool> LeaseHolder::HasEnded() {
   // In this order: a fence goes only after the closure is there.
   auto object = repo_.store().Get(FenceName(lease));
   if (object.ok()) {
-    auto fence = DecodeFence(*object);
-    if (fence.ok() && fence->lease == lease &&
-        CheckMaintainerSignature(repo_.keys(), repo_.header(), *object, fence->signer).ok()) {
-      return true;
-    }
+    if (CheckFence(repo_.keys(), repo_.header(), lease, *object).ok()) return true;
   } else if (object.code() != Code::kNotFound) {
     return object.status();
   }

@@ -81,7 +81,7 @@ Result<int> Find(Context& context) {
     return Status(Code::kDenied, "a LogOnly key lists snapshots, not their contents");
   }
   BKFS_ASSIGN(SnapshotList list, repo->snapshots().List());
-  WarnOfProblems(list);
+  BKFS_TRY(WarnOfProblems(*repo, list));
   if (context.args.Has("snapshot")) {
     BKFS_ASSIGN(auto only, repo->snapshots().Resolve(context.args.Get("snapshot")));
     list.snapshots = {only};
