@@ -43,7 +43,8 @@ void CatalogKeeper::Run(KernelNotifier* notifier) {
       if (!stopping_) wake_.WaitFor(mutex_, kLookEveryNs);
       if (stopping_) return;
     }
-    if (!IsFresh() && Refresh().Is(Code::kDenied)) return;  // this key never will
+    if (!IsFresh()) (void)Refresh();  // a failure is in the log
+    refused_.Look();
     if (notifier != nullptr) Notify(*notifier);
   }
 }
@@ -108,7 +109,7 @@ Status CatalogKeeper::Refresh() {
 }
 
 void CatalogKeeper::Adopt(const SnapshotList& list) {
-  LogProblems(list);
+  refused_.Adopt(list);
   CatalogPtr known = Peek();
   if (known != nullptr && known->SameSnapshots(list)) return;
   // First the index, so that what a new snapshot points at is found.
@@ -119,13 +120,6 @@ void CatalogKeeper::Adopt(const SnapshotList& list) {
   auto fresh = std::make_shared<const Catalog>(list, numbers_);
   MutexLock lock(mutex_);
   current_ = std::move(fresh);
-}
-
-void CatalogKeeper::LogProblems(const SnapshotList& list) {
-  for (const SnapshotProblem& problem : list.problems) {
-    std::string text = problem.object + ": " + problem.why.message();
-    if (reported_.insert(text).second) repo_.log().Warning("snapshot refused: " + text);
-  }
 }
 
 void CatalogKeeper::Notify(KernelNotifier& notifier) {

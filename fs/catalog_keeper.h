@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
-#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -9,6 +8,7 @@
 #include "engine/base/mutex.h"
 #include "engine/repo/repository.h"
 #include "fs/catalog.h"
+#include "fs/refused_log.h"
 
 namespace bkfs {
 
@@ -26,7 +26,7 @@ class KernelNotifier {
 // the last look is older than that. Thread-safe.
 class CatalogKeeper {
  public:
-  explicit CatalogKeeper(Repository& repo) : repo_(repo) {}
+  explicit CatalogKeeper(Repository& repo) : repo_(repo), refused_(repo) {}
   ~CatalogKeeper();
   CatalogKeeper(const CatalogKeeper&) = delete;
   CatalogKeeper& operator=(const CatalogKeeper&) = delete;
@@ -42,6 +42,8 @@ class CatalogKeeper {
   Result<CatalogPtr> GetNew() BKFS_EXCLUDES(mutex_);
   // The last known one, without asking the store; empty before the first look.
   CatalogPtr Peek() BKFS_EXCLUDES(mutex_);
+  // What the store holds that is passed over.
+  RefusedLog& refused() { return refused_; }
   // A snapshot was made here: the next Get looks again.
   void MarkStale() BKFS_EXCLUDES(mutex_);
 
@@ -49,16 +51,15 @@ class CatalogKeeper {
   void Run(KernelNotifier* notifier);
   Status Refresh() BKFS_EXCLUDES(mutex_);
   void Adopt(const SnapshotList& list) BKFS_REQUIRES(refresh_mutex_) BKFS_EXCLUDES(mutex_);
-  void LogProblems(const SnapshotList& list) BKFS_REQUIRES(refresh_mutex_);
   bool IsFresh() BKFS_EXCLUDES(mutex_);
   void Notify(KernelNotifier& notifier) BKFS_EXCLUDES(mutex_);
 
   Repository& repo_;
+  RefusedLog refused_;
   // Lock order: refresh_mutex_ before mutex_. refresh_mutex_ is held over store calls on purpose:
   // one look at a time, and those who wait for it want its result.
   Mutex refresh_mutex_;
   CatalogNumbers numbers_ BKFS_GUARDED_BY(refresh_mutex_);
-  std::set<std::string> reported_ BKFS_GUARDED_BY(refresh_mutex_);
   std::string last_error_ BKFS_GUARDED_BY(refresh_mutex_);
   Mutex mutex_;
   CondVar wake_;

@@ -29,7 +29,7 @@ Status CheckName(std::string_view name) {
 
 FileSystem::FileSystem(Repository& repo, Staging* staging, const Options& options)
     : repo_(repo), staging_(staging), options_(options), catalog_(repo) {
-  snapshots_ = std::make_unique<SnapshotsView>(repo, catalog_, options.owner);
+  snapshots_ = std::make_unique<SnapshotsView>(repo, catalog_, options.lease, options.owner);
   links_ = std::make_unique<LinksView>(repo, catalog_, options.owner);
   none_ = std::make_unique<NoView>();
   std::vector<TopView::Item> items;
@@ -69,7 +69,8 @@ View& FileSystem::ViewOf(Ino ino) {
 }
 
 bool FileSystem::opens_are_free() const {
-  return !writable() && repo_.has_index() && MayReadContents(repo_.key().type);
+  const bool counted = options_.lease != nullptr && options_.lease->held();
+  return !writable() && !counted && repo_.has_index() && MayReadContents(repo_.key().type);
 }
 
 void FileSystem::Override(Attr& attr) const {
@@ -124,6 +125,8 @@ Status FileSystem::Rename(Ino dir, std::string_view name, Ino new_dir, std::stri
 }
 
 Result<Opened> FileSystem::OpenDir(Ino dir) { return ViewOf(dir).OpenDir(dir); }
+
+void FileSystem::ReleaseDir(Ino dir, uint64_t handle) { ViewOf(dir).ReleaseDir(dir, handle); }
 
 Status FileSystem::ReadDir(Ino dir, uint64_t from, bool with_nodes, const DirSink& sink) {
   const bool as_it_is = !options_.uid && !options_.gid && !options_.umask;

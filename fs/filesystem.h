@@ -6,6 +6,7 @@
 #include <string>
 
 #include "engine/base/mutex.h"
+#include "engine/repo/reader_lease.h"
 #include "engine/repo/repository.h"
 #include "engine/staging/staging.h"
 #include "fs/catalog_keeper.h"
@@ -29,6 +30,8 @@ class FileSystem final : public View {
     std::optional<uint32_t> uid;
     std::optional<uint32_t> gid;
     std::optional<uint16_t> umask;
+    // Keeps what is open in /snapshots; null: nothing does. Outlives the filesystem.
+    ReaderLease* lease = nullptr;
   };
   // `staging` is null when nothing can be written. References must outlive it.
   FileSystem(Repository& repo, Staging* staging, const Options& options);
@@ -53,6 +56,7 @@ class FileSystem final : public View {
   Status Rename(Ino dir, std::string_view name, Ino new_dir, std::string_view new_name,
                 unsigned flags) override;
   Result<Opened> OpenDir(Ino dir) override;
+  void ReleaseDir(Ino dir, uint64_t handle) override;
   Status ReadDir(Ino dir, uint64_t from, bool with_nodes, const DirSink& sink) override;
   Status SyncDir(Ino dir) override;
   Result<Opened> Open(const Caller& caller, Ino ino, const OpenRequest& request) override;
@@ -76,7 +80,8 @@ class FileSystem final : public View {
   Result<SnapshotId> Commit(Ino ino);
   Result<SpaceInfo> Space() BKFS_EXCLUDES(space_mutex_);
   bool writable() const { return incoming_ != nullptr; }
-  // Opening is never refused and never remembered, so the kernel need not ask.
+  // Opening is never refused and never remembered, so the kernel need not ask. The answer is the
+  // same each time.
   bool opens_are_free() const;
   Logger& log() { return repo_.log(); }
 

@@ -258,6 +258,8 @@ Result<Opened> IncomingView::OpenStatus(const OpenRequest& request) {
   if (request.write || request.truncate) return Status(Code::kDenied, ".status is only read");
   auto handle = std::make_shared<Handle>();
   BKFS_ASSIGN(handle->text, staging_.StatusText());
+  const std::string refused = catalog_.refused().Text();
+  if (!refused.empty()) handle->text += "\n" + refused;
   Opened opened;
   opened.handle = AddHandle(std::move(handle));
   opened.direct_io = true;

@@ -5,17 +5,18 @@
 
 namespace bkfs {
 
-SnapshotNodes::Place SnapshotNodes::Place::OfRoot(const SnapshotId& snapshot) {
-  Place place;
-  place.is_root = true;
-  std::copy(snapshot.bytes.begin(), snapshot.bytes.end(), place.leaf.bytes.begin());
-  return place;
+void SnapshotNodes::Put(const Place& place, Node& node) {
+  auto [number, is_new] =
+      numbers_.try_emplace(place.snapshot, static_cast<uint32_t>(snapshots_.size()));
+  if (is_new) snapshots_.push_back(place.snapshot);
+  node.snapshot = number->second;
+  node.leaf = place.leaf;
+  node.index = place.index;
+  node.has_xattrs = place.has_xattrs;
 }
 
-SnapshotId SnapshotNodes::Place::snapshot() const {
-  SnapshotId id;
-  std::copy_n(leaf.bytes.begin(), id.bytes.size(), id.bytes.begin());
-  return id;
+SnapshotNodes::Place SnapshotNodes::PlaceOf(const Node& node) const {
+  return {snapshots_[node.snapshot], node.leaf, node.index, node.has_xattrs};
 }
 
 Ino SnapshotNodes::Acquire(const HashedIno& hashed, const Place& place,
@@ -30,8 +31,9 @@ Ino SnapshotNodes::Acquire(const HashedIno& hashed, const Place& place,
       ino = MakeIno(ViewTag::kSnapshots, NumberOf(ino) + 1);
       continue;
     }
+    if (node.opens == 0) Put(place, node);
     if (is_new) {
-      node = {place.leaf, hashed.check, 0, place.index, place.is_root, place.has_xattrs};
+      node.check = hashed.check;
       if (directory != nullptr) directories_.emplace(ino, *directory);
     }
     ++node.lookups;
@@ -53,8 +55,21 @@ std::optional<SnapshotNodes::Place> SnapshotNodes::Find(Ino ino) {
   MutexLock lock(mutex_);
   auto found = nodes_.find(ino);
   if (found == nodes_.end()) return std::nullopt;
-  const Node& node = found->second;
-  return Place{node.leaf, node.index, node.is_root, node.has_xattrs};
+  return PlaceOf(found->second);
+}
+
+std::optional<SnapshotNodes::Place> SnapshotNodes::Open(Ino ino) {
+  MutexLock lock(mutex_);
+  auto found = nodes_.find(ino);
+  if (found == nodes_.end()) return std::nullopt;
+  ++found->second.opens;
+  return PlaceOf(found->second);
+}
+
+void SnapshotNodes::Close(Ino ino) {
+  MutexLock lock(mutex_);
+  auto found = nodes_.find(ino);
+  if (found != nodes_.end() && found->second.opens > 0) --found->second.opens;
 }
 
 std::optional<SnapshotNodes::Directory> SnapshotNodes::FindDirectory(Ino ino) {

@@ -10,12 +10,6 @@ constexpr size_t kReaders = 32;
 constexpr size_t kRootsKept = 4096;
 constexpr size_t kListsForStat = 64;  // extent lists loaded to tell a file's st_blocks
 
-// An object that ought to be there and is not is damage: "not found" would make the file vanish.
-Status Missing(Status status) {
-  if (!status.Is(Code::kNotFound)) return status;
-  return {Code::kCorrupt, "missing in the repository: " + status.message()};
-}
-
 uint64_t DataBytes(const std::vector<Extent>& extents) {
   uint64_t bytes = 0;
   for (const Extent& extent : extents) {
@@ -25,9 +19,11 @@ uint64_t DataBytes(const std::vector<Extent>& extents) {
 }
 }  // namespace
 
-SnapshotsView::SnapshotsView(Repository& repo, CatalogKeeper& catalog, const Caller& owner)
+SnapshotsView::SnapshotsView(Repository& repo, CatalogKeeper& catalog, ReaderLease* lease,
+                             const Caller& owner)
     : repo_(repo),
       catalog_(catalog),
+      lease_(lease),
       owner_(owner),
       started_ns_(repo.clock().WallNanos()),
       readers_(kReaders) {}
@@ -110,18 +106,31 @@ Result<Entry> SnapshotsView::RootEntry(const SnapshotId& id) {
   return root;
 }
 
-Result<Entry> SnapshotsView::EntryAt(const SnapshotNodes::Place& place) {
-  if (place.is_root) return RootEntry(place.snapshot());
-  auto leaf = repo_.trees().Load(place.leaf);
-  if (!leaf.ok()) return Missing(leaf.status());
-  if (place.index >= (*leaf)->entries()) return Status(Code::kCorrupt, "directory changed");
-  return (*leaf)->entry(place.index);
+// An object that ought to be there and is not is damage: "not found" would make the file vanish. In
+// a snapshot that was forgotten, which no lease kept, it is what was to be expected.
+Status SnapshotsView::Judge(const SnapshotId& snapshot, Status status) {
+  if (status.Is(Code::kNotFound)) {
+    status = {Code::kCorrupt, "missing in the repository: " + status.message()};
+  }
+  if (!status.Is(Code::kCorrupt)) return status;
+  auto catalog = catalog_.Get();
+  if (!catalog.ok() || (*catalog)->FindSnapshot(snapshot) != nullptr) return status;
+  return {Code::kStale, "snapshot " + snapshot.hex() + " has been forgotten"};
 }
 
-Result<Entry> SnapshotsView::EntryOf(Ino ino) {
+Result<SnapshotsView::Held> SnapshotsView::HeldPlace(Ino ino) {
   auto place = nodes_.Find(ino);
   if (!place) return StaleInode(ino);
-  return EntryAt(*place);
+  BKFS_ASSIGN(SnapshotHold hold, SnapshotHold::Take(lease_, place->snapshot));
+  return Held{*place, std::move(hold)};
+}
+
+Result<Entry> SnapshotsView::EntryAt(const Held& at) {
+  if (at.place.is_root()) return RootEntry(at.place.snapshot);
+  auto leaf = repo_.trees().Load(at.place.leaf);
+  if (!leaf.ok()) return Judge(at.place.snapshot, leaf.status());
+  if (at.place.index >= (*leaf)->entries()) return Status(Code::kCorrupt, "directory changed");
+  return (*leaf)->entry(at.place.index);
 }
 
 Result<SnapshotNodes::Directory> SnapshotsView::DirectoryOf(Ino ino) {
@@ -134,6 +143,7 @@ Result<SnapshotNodes::Directory> SnapshotsView::DirectoryOf(Ino ino) {
 Node SnapshotsView::NodeOf(const Directory& dir, Ino dir_ino, const Leaf& leaf, size_t index,
                            const Entry& entry) {
   SnapshotNodes::Place place;
+  place.snapshot = dir.keys.snapshot;
   place.leaf = leaf.id;
   place.index = static_cast<uint32_t>(index);
   place.has_xattrs = !entry.xattrs.empty();
@@ -160,7 +170,8 @@ Result<Node> SnapshotsView::LookupSnapshot(std::string_view name) {
   if (!snapshot) return Status(Code::kNotFound, "no snapshot " + id->hex());
   BKFS_ASSIGN(Entry root, RootEntry(*id));
   Directory dir{RootKeys(*id), root.directory, kSnapshotsIno};
-  SnapshotNodes::Place place = SnapshotNodes::Place::OfRoot(*id);
+  SnapshotNodes::Place place;
+  place.snapshot = *id;
   place.has_xattrs = !root.xattrs.empty();
   Node node;
   node.keep_ms = kKeepShort;  // of the name: snapshots may be removed
@@ -168,25 +179,26 @@ Result<Node> SnapshotsView::LookupSnapshot(std::string_view name) {
   return node;
 }
 
-Result<SnapshotsView::Leaf> SnapshotsView::LeafFor(const BlobId& dir, std::string_view name) {
+Result<SnapshotsView::Leaf> SnapshotsView::LeafFor(const Directory& dir, std::string_view name) {
   constexpr int kMaxDepth = 8;
-  if (dir.is_zero()) return Leaf{};
-  Leaf leaf{nullptr, dir};
+  if (dir.blob.is_zero()) return Leaf{};
+  Leaf leaf{nullptr, dir.blob};
   for (int depth = 0; depth < kMaxDepth; ++depth) {
     auto view = repo_.trees().Load(leaf.id);
-    if (!view.ok()) return Missing(view.status());
+    if (!view.ok()) return Judge(dir.keys.snapshot, view.status());
     leaf.view = *view;
     if (leaf.view->level() == 0) return leaf;
     leaf.id = leaf.view->child(leaf.view->ChildFor(name)).blob;
   }
-  return Status(Code::kCorrupt, "directory " + dir.short_hex() + " is nested too deeply");
+  return Status(Code::kCorrupt, "directory " + dir.blob.short_hex() + " is nested too deeply");
 }
 
 Result<Node> SnapshotsView::Lookup(const Caller&, Ino dir_ino, std::string_view name) {
   if (dir_ino == kSnapshotsIno) return LookupSnapshot(name);
   BKFS_ASSIGN(Directory dir, DirectoryOf(dir_ino));
   BKFS_TRY(CheckTrees());
-  BKFS_ASSIGN(Leaf leaf, LeafFor(dir.blob, name));
+  BKFS_ASSIGN(const SnapshotHold hold, SnapshotHold::Take(lease_, dir.keys.snapshot));
+  BKFS_ASSIGN(Leaf leaf, LeafFor(dir, name));
   auto index = leaf.view ? leaf.view->Find(name) : std::nullopt;
   if (!index) return Status(Code::kNotFound, "no such name");
   Entry entry = leaf.view->entry(*index);
@@ -201,7 +213,8 @@ uint32_t SnapshotsView::KeepAbsence(Ino dir) { return dir == kSnapshotsIno ? 0 :
 
 Result<Node> SnapshotsView::GetAttr(Ino ino) {
   if (ino == kSnapshotsIno) return TopNode();
-  BKFS_ASSIGN(Entry entry, EntryOf(ino));
+  BKFS_ASSIGN(const Held at, HeldPlace(ino));
+  BKFS_ASSIGN(Entry entry, EntryAt(at));
   Node node;
   node.attr = AttrOf(ino, entry);
   if (!entry.lists.empty()) node.attr.allocated = AllocatedInLists(entry);
@@ -209,9 +222,32 @@ Result<Node> SnapshotsView::GetAttr(Ino ino) {
 }
 
 Result<std::string> SnapshotsView::ReadLink(Ino ino) {
-  BKFS_ASSIGN(Entry entry, EntryOf(ino));
+  BKFS_ASSIGN(const Held at, HeldPlace(ino));
+  BKFS_ASSIGN(Entry entry, EntryAt(at));
   if (entry.kind != EntryKind::kSymlink) return Status(Code::kInvalid, "not a symbolic link");
   return entry.target;
+}
+
+Result<uint64_t> SnapshotsView::OpenHandle(Ino ino) {
+  auto place = nodes_.Open(ino);
+  if (!place) return StaleInode(ino);
+  auto hold = SnapshotHold::Take(lease_, place->snapshot);
+  if (!hold.ok()) {
+    nodes_.Close(ino);
+    return hold.status();
+  }
+  MutexLock lock(handles_mutex_);
+  const uint64_t number = next_handle_++;
+  handles_.emplace(number, Handle{ino, *std::move(hold)});
+  return number;
+}
+
+void SnapshotsView::Release(Ino, uint64_t handle) {
+  MutexLock lock(handles_mutex_);
+  auto found = handles_.find(handle);
+  if (found == handles_.end()) return;  // of /snapshots itself
+  nodes_.Close(found->second.ino);
+  handles_.erase(found);
 }
 
 Result<Opened> SnapshotsView::OpenDir(Ino dir) {
@@ -222,6 +258,7 @@ Result<Opened> SnapshotsView::OpenDir(Ino dir) {
   BKFS_TRY(DirectoryOf(dir).status());
   BKFS_TRY(CheckTrees());
   Opened opened;
+  BKFS_ASSIGN(opened.handle, OpenHandle(dir));
   opened.keep_cache = true;
   return opened;
 }
@@ -267,13 +304,14 @@ Status SnapshotsView::ReadDir(Ino dir_ino, uint64_t from, bool with_nodes, const
   BKFS_TRY(CheckTrees());
   if (!EmitDots(from, dir_ino, dir.parent, sink)) return {};
   if (dir.blob.is_zero()) return {};
+  BKFS_ASSIGN(const SnapshotHold hold, SnapshotHold::Take(lease_, dir.keys.snapshot));
   auto count = repo_.trees().Count(dir.blob);
-  if (!count.ok()) return Missing(count.status());
+  if (!count.ok()) return Judge(dir.keys.snapshot, count.status());
   uint64_t ordinal = from < kDots ? 0 : from - kDots;
   bool more = true;
   while (more && ordinal < *count) {
     auto place = repo_.trees().Locate(dir.blob, ordinal);
-    if (!place.ok()) return Missing(place.status());
+    if (!place.ok()) return Judge(dir.keys.snapshot, place.status());
     BKFS_TRY(ReadLeaf(dir, dir_ino, *place, ordinal, with_nodes, sink, more));
     ordinal += place->leaf->entries() - place->index;
   }
@@ -290,35 +328,39 @@ Result<Opened> SnapshotsView::Open(const Caller&, Ino ino, const OpenRequest& re
                                      " key cannot read the contents of files");
   }
   Opened opened;
+  BKFS_ASSIGN(opened.handle, OpenHandle(ino));
   opened.keep_cache = true;
   return opened;
 }
 
-Result<ReaderCache::ReaderPtr> SnapshotsView::ReaderOf(Ino ino) {
+Result<SnapshotsView::Reading> SnapshotsView::ReadingOf(Ino ino) {
   if (!repo_.has_index()) return CheckTrees();
-  return readers_.GetOrMake(ino, [&]() -> Result<ReaderCache::ReaderPtr> {
-    BKFS_ASSIGN(Entry entry, EntryOf(ino));
+  BKFS_ASSIGN(Held at, HeldPlace(ino));
+  auto reader = readers_.GetOrMake(ino, [&]() -> Result<ReaderCache::ReaderPtr> {
+    BKFS_ASSIGN(Entry entry, EntryAt(at));
     if (entry.is_directory()) return Status(Code::kIsDirectory, "not a file");
     BKFS_ASSIGN(auto map, FileMap::Open(repo_.trees(), entry));
     return std::make_shared<FileReader>(repo_.blobs(), std::move(map));
   });
+  if (!reader.ok()) return reader.status();
+  return Reading{std::move(at), *std::move(reader)};
 }
 
 Result<size_t> SnapshotsView::Read(Ino ino, uint64_t, uint64_t offset, MutableByteView out) {
-  BKFS_ASSIGN(ReaderCache::ReaderPtr reader, ReaderOf(ino));
-  auto read = reader->Read(offset, out);
-  if (!read.ok()) return Missing(read.status());
+  BKFS_ASSIGN(const Reading reading, ReadingOf(ino));
+  auto read = reading.reader->Read(offset, out);
+  if (!read.ok()) return Judge(reading.at.place.snapshot, read.status());
   return read;
 }
 
 Result<uint64_t> SnapshotsView::SeekData(Ino ino, uint64_t offset) {
-  BKFS_ASSIGN(ReaderCache::ReaderPtr reader, ReaderOf(ino));
-  return reader->SeekData(offset);
+  BKFS_ASSIGN(const Reading reading, ReadingOf(ino));
+  return reading.reader->SeekData(offset);
 }
 
 Result<uint64_t> SnapshotsView::SeekHole(Ino ino, uint64_t offset) {
-  BKFS_ASSIGN(ReaderCache::ReaderPtr reader, ReaderOf(ino));
-  return reader->SeekHole(offset);
+  BKFS_ASSIGN(const Reading reading, ReadingOf(ino));
+  return reading.reader->SeekHole(offset);
 }
 
 Result<std::string> SnapshotsView::GetXattr(Ino ino, std::string_view name) {
@@ -326,7 +368,8 @@ Result<std::string> SnapshotsView::GetXattr(Ino ino, std::string_view name) {
   if (!place && ino != kSnapshotsIno) return StaleInode(ino);
   // The kernel asks for ACLs and capabilities of everything; mostly there are none.
   if (!place || !place->has_xattrs) return Status(Code::kNoData, "no such attribute");
-  BKFS_ASSIGN(Entry entry, EntryAt(*place));
+  BKFS_ASSIGN(const Held at, HeldPlace(ino));
+  BKFS_ASSIGN(Entry entry, EntryAt(at));
   for (const Xattr& xattr : entry.xattrs) {
     if (xattr.name == name) return xattr.value;
   }
@@ -338,7 +381,8 @@ Result<std::vector<std::string>> SnapshotsView::ListXattrs(Ino ino) {
   auto place = nodes_.Find(ino);
   if (!place && ino != kSnapshotsIno) return StaleInode(ino);
   if (!place || !place->has_xattrs) return names;
-  BKFS_ASSIGN(Entry entry, EntryAt(*place));
+  BKFS_ASSIGN(const Held at, HeldPlace(ino));
+  BKFS_ASSIGN(Entry entry, EntryAt(at));
   for (const Xattr& xattr : entry.xattrs) names.push_back(xattr.name);
   return names;
 }

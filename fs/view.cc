@@ -31,6 +31,7 @@ Status View::Rename(Ino, std::string_view, Ino, std::string_view, unsigned) {
   return ReadOnlyView();
 }
 Result<Opened> View::OpenDir(Ino) { return Opened{}; }
+void View::ReleaseDir(Ino, uint64_t) {}
 Status View::SyncDir(Ino) { return {}; }
 Result<Opened> View::Open(const Caller&, Ino, const OpenRequest&) {
   return Status(Code::kIsDirectory, "not a file");

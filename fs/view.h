@@ -39,6 +39,7 @@ class View {
                         unsigned flags);
 
   virtual Result<Opened> OpenDir(Ino dir);
+  virtual void ReleaseDir(Ino dir, uint64_t handle);
   virtual Status ReadDir(Ino dir, uint64_t from, bool with_nodes, const DirSink& sink) = 0;
   // fsync(2) of a directory.
   virtual Status SyncDir(Ino dir);

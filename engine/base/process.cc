@@ -16,23 +16,29 @@ namespace bkfs {
 namespace {
 constexpr uint64_t kMaxProcFile = 4096;
 
-// proc(5): field 22 of /proc/<pid>/stat; the second field may hold spaces and parentheses.
-uint64_t StartTicks(uint64_t pid) {
+struct ProcStat {
+  char state = 0;
+  uint64_t ticks = 0;  // when it began; 0: not known
+};
+
+// proc(5): fields 3 and 22 of /proc/<pid>/stat; the second field may hold spaces and parentheses.
+ProcStat StatOf(uint64_t pid) {
+  ProcStat out;
   auto stat = ReadWholeFile("/proc/" + std::to_string(pid) + "/stat", kMaxProcFile);
-  if (!stat.ok()) return 0;
-  std::string text(AsText(*stat));
+  if (!stat.ok()) return out;
+  const std::string text(AsText(*stat));
   size_t at = text.rfind(')');
-  if (at == std::string::npos) return 0;
+  if (at == std::string::npos || at + 2 >= text.size()) return out;
+  out.state = text[at + 2];
   constexpr int kFieldsBefore = 20;  // from the ')' to the start time
   for (int i = 0; i < kFieldsBefore; ++i) {
     at = text.find(' ', at + 1);
-    if (at == std::string::npos) return 0;
+    if (at == std::string::npos) return out;
   }
-  uint64_t ticks = 0;
   for (size_t i = at + 1; i < text.size() && text[i] >= '0' && text[i] <= '9'; ++i) {
-    ticks = ticks * 10 + static_cast<uint64_t>(text[i] - '0');
+    out.ticks = out.ticks * 10 + static_cast<uint64_t>(text[i] - '0');
   }
-  return ticks;
+  return out;
 }
 
 bool TakeHex(const std::string& path, std::array<uint8_t, 16>& out) {
@@ -52,7 +58,7 @@ bool TakeHex(const std::string& path, std::array<uint8_t, 16>& out) {
 ProcessIdentity ThisProcess() {
   ProcessIdentity self;
   self.pid = static_cast<uint64_t>(::getpid());
-  self.started = StartTicks(self.pid);
+  self.started = StatOf(self.pid).ticks;
   if (!TakeHex("/proc/sys/kernel/random/boot_id", self.boot)) self.boot.fill(0);
   return self;
 }
@@ -60,8 +66,10 @@ ProcessIdentity ThisProcess() {
 bool IsRunning(uint64_t pid, uint64_t started) {
   if (pid == 0 || started == 0) return true;
   if (::kill(static_cast<pid_t>(pid), 0) != 0 && errno == ESRCH) return false;
-  const uint64_t ticks = StartTicks(pid);
-  return ticks == 0 || ticks == started;
+  const ProcStat stat = StatOf(pid);
+  // A dead one that nobody has waited for keeps its number.
+  if (stat.state == 'Z' || stat.state == 'X') return false;
+  return stat.ticks == 0 || stat.ticks == started;
 }
 
 }  // namespace bkfs

@@ -11,11 +11,6 @@ namespace {
 constexpr int kLooks = 4;  // while others delete and replace
 constexpr uint64_t kMostNotes = 200;
 
-// The store takes nothing from us: the check goes on without a lease.
-bool IsRefusal(const Status& status) {
-  return status.Is(Code::kDenied) || status.Is(Code::kReadOnly) || status.Is(Code::kNotPermitted) ||
-         status.Is(Code::kNoSpace) || status.Is(Code::kQuota);
-}
 }  // namespace
 
 Result<CheckLevel> ParseCheckLevel(std::string_view word) {
@@ -32,7 +27,7 @@ bool IsDamage(const Status& status) {
 }
 
 CheckRun::CheckRun(Repository& repo, const CheckOptions& options, const CheckProgress& progress)
-    : repo_(repo), options_(options), progress_(progress), examiner_(repo) {}
+    : repo_(repo), options_(options), progress_(progress), examiner_(repo), lease_(repo) {}
 
 void CheckRun::Bad(const std::string& object, const Status& why) {
   if (named_.insert(object).second) report_.objects.push_back({object, why});
@@ -56,25 +51,12 @@ Status CheckRun::Tell(std::string_view stage, uint64_t done, uint64_t of) const 
 // It pins nothing: what goes meanwhile is looked at again. But nothing goes that was condemned
 // before this run has heard of it, without notice.
 Status CheckRun::TakeLease() {
-  if (!take_lease_ || !repo_.has_index()) return {};
-  LeaseHolder::Options lease;
-  lease.kind = LeaseKind::kReader;
+  if (!take_lease_) return {};
+  ReaderLease::Options lease;
   lease.ttl_ns = options_.lease_ttl_ns;
   lease.host = options_.host;
   lease.program = options_.program;
-  auto begun = LeaseHolder::Begin(repo_, std::move(lease));
-  if (IsRefusal(begun.status())) return {};
-  if (!begun.ok()) return begun.status();
-  lease_ = *std::move(begun);
-  Status started =
-      lease_->Start([](const std::shared_ptr<const CondemnedPacks>&) -> Result<LeasePins> {
-        return LeasePins();
-      });
-  if (IsRefusal(started)) {
-    lease_.reset();
-    return {};
-  }
-  return started;
+  return lease_.Begin(lease);
 }
 
 // Snapshots are listed before the index and the packs: what a snapshot needs is put before it.

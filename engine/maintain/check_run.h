@@ -12,7 +12,7 @@
 #include "engine/maintain/frame_examiner.h"
 #include "engine/maintain/recent_blobs.h"
 #include "engine/maintain/verified_packs.h"
-#include "engine/repo/lease_holder.h"
+#include "engine/repo/reader_lease.h"
 
 namespace bkfs {
 
@@ -63,7 +63,6 @@ class CheckRun {
   // check_signatures.cc
   Status CheckSignatures();
   Status CheckLease(const std::string& name);
-  Status CheckFence(const std::string& name);
   Status CheckRecord(const std::string& name);
   void CheckKeys();
 
@@ -110,7 +109,7 @@ class CheckRun {
   bool take_lease_ = true;
   bool collect_lost_ = false;
   FrameExaminer examiner_;
-  std::unique_ptr<LeaseHolder> lease_;
+  ReaderLease lease_;
   CheckReport report_;
   CheckFindings findings_;
   std::unordered_set<std::string> named_;  // objects in the report

@@ -3,7 +3,7 @@
 #include "engine/format/lease.h"
 #include "engine/format/maintenance.h"
 #include "engine/maintain/check_run.h"
-#include "engine/repo/maintainer_signature.h"
+#include "engine/repo/refused_objects.h"
 
 namespace bkfs {
 
@@ -36,14 +36,6 @@ Status CheckRun::CheckLease(const std::string& name) {
   }
   if (id == parsed.id && number == parsed.number) return {};
   return {Code::kCorrupt, "it is of another lease: swapped"};
-}
-
-Status CheckRun::CheckFence(const std::string& name) {
-  BKFS_ASSIGN(LeaseObject parsed, ParseLeaseName(name));
-  BKFS_ASSIGN(Bytes object, repo_.store().Get(name));
-  BKFS_ASSIGN(Fence fence, DecodeFence(object));
-  if (fence.lease != parsed.id) return {Code::kCorrupt, "it is of another lease: swapped"};
-  return CheckMaintainerSignature(repo_.keys(), repo_.header(), object, fence.signer);
 }
 
 // For a key that cannot open records: everything but what is inside.
@@ -88,7 +80,9 @@ Status CheckRun::CheckSignatures() {
     auto lease = ParseLeaseName(name);
     Status status;
     if (lease.ok() && lease->what == LeaseObject::kFence) {
-      status = CheckFence(name);
+      auto object = repo_.store().Get(name);
+      status = object.ok() ? CheckFence(repo_.keys(), repo_.header(), lease->id, *object)
+                           : object.status();
     } else if (lease.ok() && repo_.has_index()) {
       status = CheckLease(name);
     } else if (!opens_records && ParseSnapshotName(name).ok()) {

@@ -5,6 +5,7 @@
 #include <map>
 
 #include "engine/base/process.h"
+#include "engine/repo/refused_objects.h"
 
 namespace bkfs {
 
@@ -149,11 +150,7 @@ Status PutFence(Repository& repo, const LeaseId& id) {
   Status put = repo.store().PutOne(name, object);
   if (!put.Is(Code::kExists)) return put;
   BKFS_ASSIGN(Bytes there, repo.store().Get(name));
-  auto other = DecodeFence(there);
-  if (other.ok() && other->lease == id &&
-      CheckMaintainerSignature(repo.keys(), repo.header(), there, other->signer).ok()) {
-    return {};
-  }
+  if (CheckFence(repo.keys(), repo.header(), id, there).ok()) return {};
   // A forged one stops nobody.
   BKFS_TRY(repo.store().Remove(name));
   return repo.store().PutOne(name, object);

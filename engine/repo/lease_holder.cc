@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "engine/base/process.h"
+#include "engine/repo/refused_objects.h"
 #include "engine/repo/repository.h"
 
 namespace bkfs {
@@ -38,6 +39,7 @@ Status LeaseHolder::PutLease() {
   BKFS_TRY(repo_.store().PutOne(LeaseName(lease.id), object));
   state_ = LeaseState{};
   state_.number = 0;
+  read_.reset();
   MutexLock lock(id_mutex_);
   id_ = lease.id;
   return {};
@@ -140,16 +142,26 @@ Status LeaseHolder::PutState(LeaseState state) {
   return {};
 }
 
+// In this order: what was dropped from the log is gone from the index too.
+Result<std::shared_ptr<const CondemnedPacks>> LeaseHolder::ReadLocked() {
+  BKFS_TRY(repo_.maintenance().Refresh());
+  auto condemned = repo_.maintenance().Current();
+  if (read_ == condemned->last) return condemned;
+  BKFS_TRY(repo_.RefreshIndex());
+  if (!read_ && options_.kind != LeaseKind::kReader) BKFS_TRY(repo_.SettleUnlistedPacks());
+  read_ = condemned->last;
+  return condemned;
+}
+
+Result<std::shared_ptr<const CondemnedPacks>> LeaseHolder::ReadLogAndIndex() {
+  MutexLock lock(renew_mutex_);
+  return ReadLocked();
+}
+
 Status LeaseHolder::RenewLocked() {
   if (!heed_) return {Code::kUnavailable, "this lease has not been started yet"};
   BKFS_TRY(repo_.epochs().Refresh());  // a mount that runs for weeks meets rotations
-  // The log, then the index: what was dropped from the log is gone from the index too.
-  BKFS_TRY(repo_.maintenance().Refresh());
-  auto condemned = repo_.maintenance().Current();
-  if (state_.number == 0 || condemned->last != state_.moved_past) BKFS_TRY(repo_.RefreshIndex());
-  if (state_.number == 0 && options_.kind != LeaseKind::kReader) {
-    BKFS_TRY(repo_.SettleUnlistedPacks());
-  }
+  BKFS_ASSIGN(auto condemned, ReadLocked());
   BKFS_ASSIGN(LeasePins pins, heed_(condemned));
   LeaseState next;
   next.moved_past = condemned->last;
@@ -179,9 +191,19 @@ Status LeaseHolder::Start(Heed heed) {
   return {};
 }
 
+Status LeaseHolder::RestoreLease() {
+  const LeaseId before = id();
+  if (repo_.store().Size(LeaseName(before)).code() != Code::kNotFound) return {};
+  (void)repo_.store().Remove(LeaseStateName(before, state_.number));
+  BKFS_TRY(PutLease());
+  return RenewLocked();
+}
+
 Status LeaseHolder::Renew() {
   MutexLock lock(renew_mutex_);
-  return RenewLocked();
+  BKFS_TRY(RenewLocked());
+  // After the state: a state of a lease that is not there pins nothing.
+  return options_.kind == LeaseKind::kReader ? RestoreLease() : OkStatus();
 }
 
 Result<int64_t> LeaseHolder::RenewedAt() {
@@ -200,11 +222,7 @@ Result<bool> LeaseHolder::HasEnded() {
   // In this order: a fence goes only after the closure is there.
   auto object = repo_.store().Get(FenceName(lease));
   if (object.ok()) {
-    auto fence = DecodeFence(*object);
-    if (fence.ok() && fence->lease == lease &&
-        CheckMaintainerSignature(repo_.keys(), repo_.header(), *object, fence->signer).ok()) {
-      return true;
-    }
+    if (CheckFence(repo_.keys(), repo_.header(), lease, *object).ok()) return true;
   } else if (object.code() != Code::kNotFound) {
     return object.status();
   }
@@ -229,11 +247,7 @@ void LeaseHolder::Loop() {
     if (!heed_) continue;  // being begun anew
     Status renewed = RenewLocked();
     // A writer finds out by itself when it commits, and has more to do then.
-    if (renewed.ok() && options_.kind != LeaseKind::kWriter &&
-        repo_.store().Size(LeaseName(id())).code() == Code::kNotFound) {
-      renewed = PutLease();
-      if (renewed.ok()) renewed = RenewLocked();
-    }
+    if (renewed.ok() && options_.kind != LeaseKind::kWriter) renewed = RestoreLease();
     if (!renewed.ok()) repo_.log().Info("lease not renewed: " + renewed.message());
   }
 }

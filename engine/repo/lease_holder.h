@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -48,9 +49,13 @@ class LeaseHolder {
   // Ends the lease, unless Leave was called.
   ~LeaseHolder();
 
-  // Reads log and index, calls `heed`, puts the state, and begins renewing.
+  // The log, then the index, and for who may put segments the packs that no segment lists (W1).
+  // What was read is not read again by Start or a renewal until the log has gone on.
+  Result<std::shared_ptr<const CondemnedPacks>> ReadLogAndIndex() BKFS_EXCLUDES(renew_mutex_);
+  // Does that, calls `heed`, puts the state, and begins renewing.
   Status Start(Heed heed) BKFS_EXCLUDES(renew_mutex_);
-  // One renewal now: what is not pinned any more may go.
+  // One renewal now: what is not pinned any more may go. A reader whose lease has been ended gets a
+  // new one; others find out by themselves.
   Status Renew() BKFS_EXCLUDES(renew_mutex_);
   // When the last state was put, by the store's clock.
   Result<int64_t> RenewedAt() BKFS_EXCLUDES(renew_mutex_);
@@ -66,7 +71,10 @@ class LeaseHolder {
   LeaseHolder(Repository& repo, Options options);
   Status PutLease() BKFS_REQUIRES(renew_mutex_);
   Status PutState(LeaseState state) BKFS_REQUIRES(renew_mutex_);
+  Result<std::shared_ptr<const CondemnedPacks>> ReadLocked() BKFS_REQUIRES(renew_mutex_);
   Status RenewLocked() BKFS_REQUIRES(renew_mutex_);
+  // Puts the lease again, with a new id, where it has been removed, and a state.
+  Status RestoreLease() BKFS_REQUIRES(renew_mutex_);
   void RemoveObjects() BKFS_REQUIRES(renew_mutex_);
   void Loop();
   void StopThread();
@@ -78,6 +86,8 @@ class LeaseHolder {
   Mutex renew_mutex_;
   Heed heed_ BKFS_GUARDED_BY(renew_mutex_);
   LeaseState state_ BKFS_GUARDED_BY(renew_mutex_);  // last one put; number 0: none
+  // The last log entry that was read, under this lease, before the index was.
+  std::optional<uint64_t> read_ BKFS_GUARDED_BY(renew_mutex_);
   bool leave_ BKFS_GUARDED_BY(renew_mutex_) = false;
   mutable Mutex id_mutex_;
   LeaseId id_ BKFS_GUARDED_BY(id_mutex_);

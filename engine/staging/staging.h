@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "engine/format/tree.h"
+#include "engine/repo/reader_lease.h"
 #include "engine/repo/repository.h"
 
 namespace bkfs {
@@ -88,6 +89,8 @@ class Staging {
     std::string host;
     std::string user;
     WriterOptions writer;
+    // Who reads snapshots of the same repository relies on this lease. May be null; outlives it.
+    ReaderLease* readers = nullptr;
   };
   // kBusy when another process has the directory (the message says its pid). Recovers journal and
   // spool.

@@ -54,10 +54,7 @@ Result<bool> StagingImpl::TakeLease() {
   }
   BKFS_TRY(RememberLease(!resumed));
   // The log, then the index: doc/maintenance.md, W1.
-  BKFS_TRY(repo_.maintenance().Refresh());
-  BKFS_TRY(repo_.RefreshIndex());
-  BKFS_TRY(repo_.SettleUnlistedPacks());
-  auto condemned = repo_.maintenance().Current();
+  BKFS_ASSIGN(const auto condemned, lease_->ReadLogAndIndex());
   std::unordered_set<PackId, IdHash> held;
   if (resumed) {
     held.insert(held_.packs.begin(), held_.packs.end());
@@ -70,8 +67,10 @@ Result<bool> StagingImpl::TakeLease() {
 }
 
 Status StagingImpl::StartLease() {
-  return lease_->Start(
-      [this](const std::shared_ptr<const CondemnedPacks>& condemned) { return Heed(condemned); });
+  BKFS_TRY(lease_->Start(
+      [this](const std::shared_ptr<const CondemnedPacks>& condemned) { return Heed(condemned); }));
+  if (options_.readers != nullptr) options_.readers->RelyOn(lease_.get());
+  return {};
 }
 
 Result<LeasePins> StagingImpl::Heed(const std::shared_ptr<const CondemnedPacks>& condemned) {
@@ -86,6 +85,9 @@ Result<LeasePins> StagingImpl::Heed(const std::shared_ptr<const CondemnedPacks>&
       BKFS_ASSIGN(Entry root, DecodeEntry(series.record.last_root));
       if (!root.directory.is_zero()) pins.roots.push_back(root.directory);
     }
+  }
+  if (options_.readers != nullptr) {
+    for (const BlobId& root : options_.readers->Roots()) pins.roots.push_back(root);
   }
   return pins;
 }
@@ -222,10 +224,8 @@ Status StagingImpl::LookAfterLease() {
     BKFS_TRY(lease_->BeginAnew());
     BKFS_TRY(RememberLease(true));
   }
-  BKFS_TRY(repo_.maintenance().Refresh());
-  BKFS_TRY(repo_.RefreshIndex());
-  BKFS_TRY(repo_.SettleUnlistedPacks());
-  writer_->Heed(repo_.maintenance().Current());
+  BKFS_ASSIGN(const auto condemned, lease_->ReadLogAndIndex());
+  writer_->Heed(condemned);
   {
     MutexLock lock(tree_mutex_);
     for (auto& [name, series] : series_) {

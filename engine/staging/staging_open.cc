@@ -37,6 +37,7 @@ StagingImpl::~StagingImpl() {
   if (committer_.joinable()) committer_.join();
   // The lease goes when nothing needs it: the next mount takes up what is in no snapshot.
   if (lease_ && !IsClean()) lease_->Leave();
+  if (options_.readers != nullptr) options_.readers->RelyOn(nullptr);
   lease_.reset();  // its thread looks at everything below
   repo_.blobs().SetPending(nullptr);
   repo_.trees().SetLocal(nullptr);

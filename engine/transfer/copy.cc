@@ -8,6 +8,7 @@
 #include "engine/base/mutex.h"
 #include "engine/crypto/secret.h"
 #include "engine/repo/lease_holder.h"
+#include "engine/repo/reader_lease.h"
 #include "engine/transfer/copy_state.h"
 #include "engine/transfer/directory_cursor.h"
 
@@ -30,7 +31,7 @@ struct CopyDirectory {
 class CopyRun {
  public:
   CopyRun(Repository& from, Repository& to, const CopyOptions& options, CopyObserver& observer)
-      : from_(from), to_(to), options_(options), observer_(observer) {}
+      : from_(from), to_(to), options_(options), observer_(observer), from_lease_(from) {}
   Result<CopyResult> Run(const std::vector<SnapshotId>& which);
 
  private:
@@ -65,9 +66,8 @@ class CopyRun {
   CopyObserver& observer_;
   std::unique_ptr<BlobWriter> writer_;
   std::unique_ptr<CopyState> state_;
-  Mutex pins_mutex_;  // a leaf: the leases' threads read them
+  Mutex pins_mutex_;  // a leaf: the lease's thread reads them
   std::vector<BlobId> to_roots_ BKFS_GUARDED_BY(pins_mutex_);
-  std::vector<BlobId> from_roots_ BKFS_GUARDED_BY(pins_mutex_);
   std::map<SnapshotId, SnapshotPtr> all_;         // of the source
   std::vector<SnapshotPtr> sources_;              // to be copied
   std::map<SnapshotId, CopiedRecord> copied_;     // by the source's id
@@ -78,8 +78,8 @@ class CopyRun {
   bool in_source_ = false;
   uint64_t stored_before_ = 0;
   CopyCounts counts_;
-  std::unique_ptr<LeaseHolder> from_lease_;  // last: their threads use everything above
-  std::unique_ptr<LeaseHolder> to_lease_;
+  ReaderLease from_lease_;
+  std::unique_ptr<LeaseHolder> to_lease_;  // last: its thread uses everything above
 };
 
 Status CopyRun::CheckRights() const {
@@ -159,19 +159,11 @@ Status CopyRun::FindThere() {
 }
 
 Status CopyRun::BeginFrom(const std::vector<SnapshotId>& which) {
-  LeaseHolder::Options lease;
+  ReaderLease::Options lease;
   lease.ttl_ns = options_.lease_ttl_ns;
   lease.host = options_.host;
   lease.program = "bkfs copy";
-  auto begun = LeaseHolder::Begin(from_, std::move(lease));
-  if (begun.ok()) {
-    from_lease_ = std::move(begun).value();
-  } else if (begun.code() == Code::kDenied || begun.code() == Code::kReadOnly) {
-    from_.log().Info("the source takes no lease (" + begun.status().message() +
-                     "): do not prune it meanwhile");
-  } else {
-    return begun.status();
-  }
+  BKFS_TRY(from_lease_.Begin(lease));
   BKFS_ASSIGN(const SnapshotList list, from_.snapshots().List());
   for (const auto& snapshot : list.snapshots) all_[snapshot->id] = snapshot;
   for (const SnapshotId& id : which) {
@@ -183,21 +175,11 @@ Status CopyRun::BeginFrom(const std::vector<SnapshotId>& which) {
     if (std::find(sources_.begin(), sources_.end(), snapshot) != sources_.end()) continue;
     sources_.push_back(snapshot);
     counts_.expected_bytes += snapshot->body.totals.bytes;
-    auto root = from_.snapshots().Root(*snapshot);
-    if (!root.ok()) continue;  // told when it is its turn
-    MutexLock lock(pins_mutex_);
-    if (!root->directory.is_zero()) from_roots_.push_back(root->directory);
   }
   std::sort(sources_.begin(), sources_.end(), [](const auto& a, const auto& b) {
     return std::pair(a->body.time_ns, a->id) < std::pair(b->body.time_ns, b->id);
   });
-  if (!from_lease_) return {};
-  return from_lease_->Start([this](const std::shared_ptr<const CondemnedPacks>&) {
-    LeasePins pins;
-    MutexLock lock(pins_mutex_);
-    pins.roots = from_roots_;
-    return Result<LeasePins>(std::move(pins));
-  });
+  return from_lease_.Acquire(which).status();
 }
 
 Status CopyRun::Proceed() {

@@ -11,6 +11,7 @@ namespace bkfs {
 namespace {
 
 using Visit = std::function<Status(const Difference&)>;
+using Proceed = std::function<Status()>;
 
 bool SameContents(const Entry& a, const Entry& b) {
   return a.kind == b.kind && a.size == b.size && a.extents == b.extents && a.lists == b.lists &&
@@ -52,12 +53,14 @@ struct Pair {
 
 class DiffRun {
  public:
-  DiffRun(TreeSource& trees, const Visit& visit) : trees_(trees), visit_(visit) {}
+  DiffRun(TreeSource& trees, const Visit& visit, const Proceed& proceed)
+      : trees_(trees), visit_(visit), proceed_(proceed) {}
 
   // With a stack of its own: how deep the trees are, their writer decides.
   Status Run(const BlobId& before, const BlobId& after) {
     Enter(before, after, "");
     while (!stack_.empty()) {
+      BKFS_TRY(proceed_());
       Pair& pair = *stack_.back();
       BKFS_TRY(pair.left.Start());
       BKFS_TRY(pair.right.Start());
@@ -119,13 +122,15 @@ class DiffRun {
 
   TreeSource& trees_;
   const Visit& visit_;
+  const Proceed& proceed_;
   std::vector<std::unique_ptr<Pair>> stack_;
 };
 
 }  // namespace
 
-Status DiffTrees(TreeSource& trees, const Entry& before, const Entry& after, const Visit& visit) {
-  return DiffRun(trees, visit).Run(before.directory, after.directory);
+Status DiffTrees(TreeSource& trees, const Entry& before, const Entry& after, const Visit& visit,
+                 const Proceed& proceed) {
+  return DiffRun(trees, visit, proceed).Run(before.directory, after.directory);
 }
 
 }  // namespace bkfs

@@ -16,8 +16,10 @@ struct Difference {
   Entry after;
 };
 
-// Calls `visit` for each path that differs, in order. Equal subtrees are not read.
+// Calls `visit` for each path that differs, in order. Equal subtrees are not read. `proceed` is
+// asked before each comparison; its failure ends the run.
 Status DiffTrees(TreeSource& trees, const Entry& before, const Entry& after,
-                 const std::function<Status(const Difference&)>& visit);
+                 const std::function<Status(const Difference&)>& visit,
+                 const std::function<Status()>& proceed);
 
 }  // namespace bkfs

@@ -41,10 +41,12 @@ Status WalkTree(TreeSource& trees, const Entry& root,
 }
 
 Status FindInTree(TreeSource& trees, const Entry& root, std::string_view pattern,
-                  const std::function<Status(const std::string&, const Entry&)>& visit) {
+                  const std::function<Status(const std::string&, const Entry&)>& visit,
+                  const std::function<Status()>& proceed) {
   const bool by_path = pattern.find('/') != std::string_view::npos;
   if (pattern.starts_with('/')) pattern.remove_prefix(1);
   return WalkTree(trees, root, [&](const std::string& path, const Entry& entry) -> Status {
+    BKFS_TRY(proceed());
     if (!GlobMatch(pattern, by_path ? path : entry.name)) return {};
     return visit(path, entry);
   });

@@ -14,8 +14,10 @@ namespace bkfs {
 Status WalkTree(TreeSource& trees, const Entry& root,
                 const std::function<Status(const std::string& path, const Entry&)>& visit);
 
-// Those whose name (or, for a pattern with '/', whose path) matches the glob.
+// Those whose name (or, for a pattern with '/', whose path) matches the glob. `proceed` is asked
+// before each entry, whether it matches or not; its failure ends the search.
 Status FindInTree(TreeSource& trees, const Entry& root, std::string_view pattern,
-                  const std::function<Status(const std::string& path, const Entry&)>& visit);
+                  const std::function<Status(const std::string& path, const Entry&)>& visit,
+                  const std::function<Status()>& proceed);
 
 }  // namespace bkfs

@@ -161,8 +161,11 @@ void ReadDirPlus(fuse_req_t request, fuse_ino_t dir, size_t size, off_t from, fu
   ReadDirEither(request, dir, size, from, true);
 }
 
-void ReleaseDir(fuse_req_t request, fuse_ino_t, fuse_file_info*) {
-  Serve(request, [&](FuseDaemon&, Reply& reply) { reply.Outcome({}); });
+void ReleaseDir(fuse_req_t request, fuse_ino_t dir, fuse_file_info* info) {
+  Serve(request, [&](FuseDaemon& daemon, Reply& reply) {
+    daemon.fs.ReleaseDir(dir, info->fh);
+    reply.Outcome({});
+  });
 }
 
 void Open(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {

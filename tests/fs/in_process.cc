@@ -293,17 +293,23 @@ void TreeStack::Up(KeyMaterial key, const std::string& cache) {
   auto repo = test_.Open(std::move(key), test_.folder() + "/" + cache);
   ASSERT_TRUE(IsOk(repo));
   repo_ = std::move(*repo);
+  lease_ = std::make_unique<ReaderLease>(*repo_, 16);
   if (may_write) {
     Staging::Options options;
     options.directory = repo_->local_directory() + "/staging";
     options.commit_idle_ns = 0;
     options.host = "host";
+    options.readers = lease_.get();
     options.writer.keep_trying = true;  // as a mount has it
     auto staging = Staging::Open(*repo_, std::move(options));
     ASSERT_TRUE(IsOk(staging));
     staging_ = std::move(*staging);
+  } else {
+    ASSERT_TRUE(IsOk(lease_->Begin({})));
   }
-  fs_ = std::make_unique<FileSystem>(*repo_, staging_.get(), FileSystem::Options{});
+  FileSystem::Options shown;
+  shown.lease = lease_.get();
+  fs_ = std::make_unique<FileSystem>(*repo_, staging_.get(), shown);
   tree_ = mounted_ ? NewMountedTree(*fs_, test_.log(), !may_write) : NewInProcessTree(*fs_);
 }
 
@@ -311,6 +317,7 @@ void TreeStack::Down() {
   tree_.reset();
   fs_.reset();
   staging_.reset();
+  lease_.reset();
   repo_.reset();
 }
 

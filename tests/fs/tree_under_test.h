@@ -78,6 +78,7 @@ class TreeStack {
   FaultBackend faulty_;
   TestRepository test_;
   std::unique_ptr<Repository> repo_;
+  std::unique_ptr<ReaderLease> lease_;
   std::unique_ptr<Staging> staging_;
   std::unique_ptr<FileSystem> fs_;
   std::unique_ptr<TreeUnderTest> tree_;

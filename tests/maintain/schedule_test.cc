@@ -11,6 +11,7 @@
 #include "engine/maintain/compact.h"
 #include "engine/maintain/forget.h"
 #include "engine/maintain/prune.h"
+#include "engine/repo/reader_lease.h"
 #include "engine/transfer/backup.h"
 #include "tests/maintain/schedule_world.h"
 
@@ -20,8 +21,7 @@ namespace {
 // A writable mount: writes, deletes, commits, heeds, is closed, is killed.
 class MountActor final : public Actor {
  public:
-  MountActor(World& world, const std::string& name, KeyMaterial key)
-      : Actor(world, name), key_(std::move(key)) {}
+  using Actor::Actor;
 
   void Step() override {
     if (!staging_ && !Begin()) return;
@@ -53,12 +53,7 @@ class MountActor final : public Actor {
 
  private:
   bool Begin() {
-    auto repo = Open(TestRepository::Reload(key_));
-    if (!repo.ok()) {
-      Excuse(repo.status(), "open");
-      return false;
-    }
-    repo_ = std::move(*repo);
+    if (!IsOpen()) return false;
     MaybeDoom();
     Staging::Options options;
     options.directory = repo_->local_directory() + "/staging";
@@ -129,8 +124,6 @@ class MountActor final : public Actor {
     repo_.reset();
   }
 
-  const KeyMaterial key_;
-  std::unique_ptr<Repository> repo_;
   std::unique_ptr<Staging> staging_;
   NodeId root_ = 0;
 };
@@ -139,7 +132,7 @@ class MountActor final : public Actor {
 class BackupActor final : public Actor {
  public:
   BackupActor(World& world, const std::string& name, KeyMaterial key)
-      : Actor(world, name), key_(std::move(key)), source_(world.test_.folder() + "/src-" + name) {
+      : Actor(world, name, std::move(key)), source_(world.test_.folder() + "/src-" + name) {
     std::filesystem::create_directories(source_);
   }
 
@@ -158,11 +151,7 @@ class BackupActor final : public Actor {
                  static_cast<std::streamsize>(data.size()));
       files_[name] = seed;
     }
-    if (!repo_) {
-      auto repo = Open(TestRepository::Reload(key_));
-      if (!repo.ok()) return Excuse(repo.status(), "open");
-      repo_ = std::move(*repo);
-    }
+    if (!IsOpen()) return;
     MaybeDoom();
     BackupOptions options;
     options.paths = {source_};
@@ -192,23 +181,16 @@ class BackupActor final : public Actor {
     bool Cancelled() override { return false; }
   };
 
-  const KeyMaterial key_;
   const std::string source_;
-  std::unique_ptr<Repository> repo_;
   Files files_;
 };
 
 class MaintainActor final : public Actor {
  public:
-  MaintainActor(World& world, const std::string& name, KeyMaterial key)
-      : Actor(world, name), key_(std::move(key)) {}
+  using Actor::Actor;
 
   void Step() override {
-    if (!repo_) {
-      auto repo = Open(TestRepository::Reload(key_));
-      if (!repo.ok()) return Excuse(repo.status(), "open");
-      repo_ = std::move(*repo);
-    }
+    if (!IsOpen()) return;
     MaybeDoom();
     const uint64_t what = Random(6);
     Status status;
@@ -243,23 +225,15 @@ class MaintainActor final : public Actor {
     for (const auto& id : ids) world_.expected_.Forgotten(id);
     return ForgetSnapshots(*repo_, ids);
   }
-
-  const KeyMaterial key_;
-  std::unique_ptr<Repository> repo_;
 };
 
 // A mount that may not write to the store: no lease, an index that grows old.
 class ReaderActor final : public Actor {
  public:
-  ReaderActor(World& world, const std::string& name, KeyMaterial key)
-      : Actor(world, name), key_(std::move(key)) {}
+  using Actor::Actor;
 
   void Step() override {
-    if (!repo_) {
-      auto repo = Open(TestRepository::Reload(key_));
-      if (!repo.ok()) return Excuse(repo.status(), "open");
-      repo_ = std::move(*repo);
-    }
+    if (!IsOpen()) return;
     auto list = repo_->snapshots().List();
     if (!list.ok()) return Excuse(list.status(), "list");
     if (list->snapshots.empty()) return;
@@ -273,11 +247,118 @@ class ReaderActor final : public Actor {
     if (Random(5) == 0) repo_.reset();
   }
   void Finish() override { repo_.reset(); }
+};
+
+// A mount that may: what it has open it reads on from, forgotten or not.
+class LeasedReaderActor final : public Actor {
+ public:
+  using Actor::Actor;
+
+  void Step() override {
+    if (!lease_ && !Begin()) return;
+    MaybeDoom();
+    const uint64_t what = Random(10);
+    if (what < 4) {
+      OpenOne();
+    } else if (what < 8) {
+      ReadOne();
+    } else if (what < 9) {
+      Excuse(lease_->Renew(), "renew");
+    } else {
+      CloseOne();
+    }
+    Heal();
+    if (Random(15) == 0) End(Random(2) == 0);
+  }
+  void Finish() override { End(true); }
 
  private:
-  const KeyMaterial key_;
-  std::unique_ptr<Repository> repo_;
+  struct Handle {
+    std::shared_ptr<const Snapshot> snapshot;
+    std::optional<Files> expected;
+    LeaseId lease;
+  };
+
+  bool Begin() {
+    // Nothing is kept: each read goes to the store.
+    if (!IsOpen(1)) return false;
+    MaybeDoom();
+    reader_ = std::make_unique<ReaderLease>(*repo_, Random(2) * 8);
+    LeaseHolder::Options options;
+    options.host = name_;
+    auto lease = LeaseHolder::Begin(*repo_, std::move(options));
+    Status begun = lease.status();
+    if (begun.ok()) {
+      begun = (*lease)->Start([this](const std::shared_ptr<const CondemnedPacks>&) {
+        LeasePins pins;
+        pins.roots = reader_->Roots();
+        return Result<LeasePins>(std::move(pins));
+      });
+    }
+    Excuse(begun, "lease");
+    Heal();
+    if (!begun.ok()) return false;
+    lease_ = *std::move(lease);
+    reader_->RelyOn(lease_.get());
+    return true;
+  }
+
+  // From a list that may be as old as what a kernel keeps.
+  void OpenOne() {
+    if (listed_.empty() || Random(3) == 0) {
+      auto list = repo_->snapshots().List();
+      if (!list.ok()) return Excuse(list.status(), "list");
+      listed_ = list->snapshots;
+    }
+    if (listed_.empty()) return;
+    Handle handle;
+    handle.snapshot = listed_[Random(listed_.size())];
+    const SnapshotId& id = handle.snapshot->id;
+    handle.lease = lease_->id();
+    handle.expected = world_.expected_.Of(id);
+    auto pinned = reader_->Acquire({id});
+    if (pinned.code() == Code::kStale) {
+      EXPECT_TRUE(!handle.expected || world_.expected_.IsForgotten(id)) << id.hex();
+      return;
+    }
+    ASSERT_TRUE(IsOk(pinned));
+    if (*pinned) return open_.push_back(std::move(handle));
+    reader_->Release(id);  // it may go
+  }
+
+  void ReadOne() {
+    if (open_.empty()) return;
+    const Handle& handle = open_[Random(open_.size())];
+    Status read = ReadSnapshot(*repo_, *handle.snapshot, handle.expected);
+    if (read.ok() || read.Is(Code::kUnavailable)) return;
+    // Clocks jump here: whoever lived was taken for dead.
+    const bool ended = handle.lease != lease_->id() ||
+                       world_.store_.Size(LeaseName(handle.lease)).code() == Code::kNotFound;
+    EXPECT_TRUE(ended) << name_ << ": " << handle.snapshot->id.hex() << ": " << read.message();
+  }
+
+  void CloseOne() {
+    if (open_.empty()) return;
+    const auto which = open_.begin() + static_cast<ptrdiff_t>(Random(open_.size()));
+    reader_->Release(which->snapshot->id);
+    open_.erase(which);
+  }
+
+  void End(bool graceful) {
+    if (!graceful && fault_) fault_->StopAfter(0);
+    open_.clear();
+    listed_.clear();
+    lease_.reset();
+    reader_.reset();
+    repo_.reset();
+  }
+
+  std::unique_ptr<ReaderLease> reader_;
+  std::unique_ptr<LeaseHolder> lease_;
+  std::vector<std::shared_ptr<const Snapshot>> listed_;
+  std::vector<Handle> open_;
 };
+
 class ScheduleTest : public ::testing::TestWithParam<int> {};
 
 TEST_P(ScheduleTest, NothingIsLostAndNoGarbageStays) {
@@ -289,7 +370,8 @@ TEST_P(ScheduleTest, NothingIsLostAndNoGarbageStays) {
   KeyMaterial rw2 = test.Derive(KeyType::kReadWrite);
   KeyMaterial wo2 = test.Derive(KeyType::kWriteOnly);
   KeyMaterial maintain = test.Derive(KeyType::kMaintain);
-  world.keys_ = {&rw, &wo, &rw2, &wo2, &maintain};
+  KeyMaterial ro = test.Derive(KeyType::kReadOnly);
+  world.keys_ = {&rw, &wo, &rw2, &wo2, &maintain, &ro};
   world.Add(std::make_unique<MountActor>(world, "mount-rw", TestRepository::Reload(rw)));
   world.Add(std::make_unique<MountActor>(world, "mount-wo", TestRepository::Reload(wo)));
   world.Add(std::make_unique<BackupActor>(world, "backup-rw", TestRepository::Reload(rw2)));
@@ -297,7 +379,8 @@ TEST_P(ScheduleTest, NothingIsLostAndNoGarbageStays) {
   world.Add(std::make_unique<MaintainActor>(world, "maintain", TestRepository::Reload(maintain)));
   world.Add(std::make_unique<MaintainActor>(world, "master", test.CloneMaster()));
   world.Add(std::make_unique<ReaderActor>(world, "reader", test.Derive(KeyType::kReadOnly)));
-  world.Run(50);
+  world.Add(std::make_unique<LeasedReaderActor>(world, "leased", TestRepository::Reload(ro)));
+  world.Run(60);
   if (!HasFailure()) world.CheckNoGarbage();
   if (HasFailure()) std::cerr << world.Trace();
 }

@@ -27,12 +27,36 @@ Status ReadSnapshot(Repository& repo, const Snapshot& snapshot,
   return {};
 }
 
-void World::CheckAll() {
+bool Actor::IsOpen(uint64_t cached) {
+  if (repo_) return true;
+  fault_ = std::make_unique<FaultBackend>(std::make_unique<MeddledBackend>(
+      world_.store_, [this] { world_.Meddle(); },
+      [this](const std::string& what, const std::string& name) {
+        world_.Note(name_, what, name);
+      },
+      world_.repacks_));
+  Repository::Options options;
+  options.cache_directory = world_.test_.folder() + "/" + name_;
+  options.index_memory = 4 << 20;
+  options.frame_cache = cached;
+  options.tree_cache = cached;
+  auto repo = Repository::Open(std::make_unique<BorrowedBackend>(*fault_),
+                               TestRepository::Reload(key_), options, world_.log_, world_.clock_);
+  if (repo.ok()) repo_ = *std::move(repo);
+  Excuse(repo.status(), "open");
+  return repo_ != nullptr;
+}
+
+Result<std::unique_ptr<Repository>> World::OpenForJudge() {
   Repository::Options options;
   options.cache_directory = test_.folder() + "/judge";
   options.index_memory = 4 << 20;
-  auto repo = Repository::Open(std::make_unique<BorrowedBackend>(store_), test_.CloneMaster(),
-                               options, log_, clock_);
+  return Repository::Open(std::make_unique<BorrowedBackend>(store_), test_.CloneMaster(), options,
+                          log_, clock_);
+}
+
+void World::CheckAll() {
+  auto repo = OpenForJudge();
   ASSERT_TRUE(IsOk(repo));
   auto list = (*repo)->snapshots().List();
   ASSERT_TRUE(IsOk(list));
@@ -51,11 +75,7 @@ void World::CheckAll() {
 }
 
 void World::CheckNoGarbage() {
-  Repository::Options options;
-  options.cache_directory = test_.folder() + "/judge";
-  options.index_memory = 4 << 20;
-  auto repo = Repository::Open(std::make_unique<BorrowedBackend>(store_), test_.CloneMaster(),
-                               options, log_, clock_);
+  auto repo = OpenForJudge();
   ASSERT_TRUE(IsOk(repo));
   clock_.Jump(8 * 24 * 3600 * kSecond);  // whoever crashed has been waited for
   PruneOptions prune;

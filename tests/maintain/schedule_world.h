@@ -136,9 +136,11 @@ class MeddledBackend final : public Backend {
   const bool repacks_;
 };
 
+// Somebody with a key of his own, who opens the repository again and again.
 class Actor {
  public:
-  Actor(World& world, std::string name) : world_(world), name_(std::move(name)) {}
+  Actor(World& world, std::string name, KeyMaterial key)
+      : world_(world), name_(std::move(name)), key_(std::move(key)) {}
   virtual ~Actor() = default;
   virtual void Step() = 0;
   virtual void Finish() = 0;
@@ -146,7 +148,8 @@ class Actor {
 
  protected:
   uint64_t Random(uint64_t below);
-  Result<std::unique_ptr<Repository>> Open(KeyMaterial key);
+  // True when the repository is open, or could be opened. `cached` bytes of what was read are kept.
+  bool IsOpen(uint64_t cached = 64 << 20);
   // The next operations of this actor go on like this: perhaps not for long.
   void MaybeDoom() {
     if (Random(4) == 0) fault_->StopAfter(Random(40), Random(2) == 0);
@@ -157,7 +160,9 @@ class Actor {
 
   World& world_;
   const std::string name_;
+  const KeyMaterial key_;
   std::unique_ptr<FaultBackend> fault_;
+  std::unique_ptr<Repository> repo_;
 };
 
 class World {
@@ -208,6 +213,8 @@ class World {
   }
   void CheckAll();
   void CheckNoGarbage();
+  // With the master key and without any meddling.
+  Result<std::unique_ptr<Repository>> OpenForJudge();
   // What was done to the store, for the message of a failure.
   void Note(const std::string& who, const std::string& what, const std::string& name) {
     std::string line = who + " " + what + " " + name;
@@ -272,18 +279,6 @@ class World {
 };
 
 inline uint64_t Actor::Random(uint64_t below) { return world_.Random(below); }
-
-inline Result<std::unique_ptr<Repository>> Actor::Open(KeyMaterial key) {
-  fault_ = std::make_unique<FaultBackend>(std::make_unique<MeddledBackend>(
-      world_.store_, [this] { world_.Meddle(); },
-      [this](const std::string& what, const std::string& name) { world_.Note(name_, what, name); },
-      world_.repacks_));
-  Repository::Options options;
-  options.cache_directory = world_.test_.folder() + "/" + name_;
-  options.index_memory = 4 << 20;
-  return Repository::Open(std::make_unique<BorrowedBackend>(*fault_), std::move(key), options,
-                          world_.log_, world_.clock_);
-}
 
 inline void Actor::Excuse(const Status& status, const std::string& what) {
   if (status.ok() || status.Is(Code::kUnavailable) || status.Is(Code::kBusy)) return;

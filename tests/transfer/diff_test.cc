@@ -12,10 +12,13 @@ class DiffTest : public TransferTest {
  protected:
   std::vector<std::string> Diff(const SnapshotId& a, const SnapshotId& b) {
     std::vector<std::string> out;
-    EXPECT_TRUE(IsOk(DiffTrees(repo_->trees(), Root(a), Root(b), [&](const Difference& difference) {
-      out.push_back(std::string(1, difference.what) + " " + difference.path);
-      return Status();
-    })));
+    EXPECT_TRUE(IsOk(DiffTrees(
+        repo_->trees(), Root(a), Root(b),
+        [&](const Difference& difference) {
+          out.push_back(std::string(1, difference.what) + " " + difference.path);
+          return Status();
+        },
+        [] { return Status(); })));
     return out;
   }
   SnapshotId Snapshot() {
@@ -92,16 +95,38 @@ TEST_F(DiffTest, AsAModelSays) {
   }
 }
 
+// Also where nothing is found, or differs.
+TEST_F(DiffTest, EndWhenTheyAreToldTo) {
+  for (const char* path : {"a", "b", "c"}) Write(At(path), Bytes(3));
+  const SnapshotId id = Snapshot();
+  Write(At("c"), Bytes(4));
+  const SnapshotId next = Snapshot();
+  for (int most = 0; most < 3; ++most) {
+    int asked = 0;
+    auto proceed = [&] { return asked++ < most ? Status() : Status(Code::kInterrupted, "enough"); };
+    Status found = FindInTree(
+        repo_->trees(), Root(id), "nothing",
+        [](const std::string&, const Entry&) { return Status(); }, proceed);
+    EXPECT_EQ(found.code(), Code::kInterrupted);
+    asked = 0;
+    Status compared = DiffTrees(
+        repo_->trees(), Root(id), Root(next), [](const Difference&) { return Status(); }, proceed);
+    EXPECT_EQ(compared.code(), Code::kInterrupted);
+  }
+}
+
 TEST_F(DiffTest, FindByNameAndByPath) {
   for (const char* path : {"a.c", "src/a.c", "src/deep/b.c", "src/a.h"}) Write(At(path), Bytes(3));
   const SnapshotId id = Snapshot();
   auto find = [&](std::string_view pattern) {
     Lines out;
-    EXPECT_TRUE(IsOk(
-        FindInTree(repo_->trees(), Root(id), pattern, [&](const std::string& path, const Entry&) {
+    EXPECT_TRUE(IsOk(FindInTree(
+        repo_->trees(), Root(id), pattern,
+        [&](const std::string& path, const Entry&) {
           out.push_back(path);
           return Status();
-        })));
+        },
+        [] { return Status(); })));
     return out;
   };
   EXPECT_EQ(find("*.c"), (Lines{"a.c", "src/a.c", "src/deep/b.c"}));

@@ -215,7 +215,7 @@ Result<int> Forget(Context& context) {
   BKFS_ASSIGN(auto repo, context.Open());
   if (!dry_run) BKFS_TRY(repo->CheckMayMaintain());
   BKFS_ASSIGN(SnapshotList list, repo->snapshots().List());
-  WarnOfProblems(list);
+  BKFS_TRY(WarnOfProblems(*repo, list));
   const ZoneOffset zone = SystemZone();
   std::vector<RetentionGroup> groups;
   if (named) {

@@ -7,6 +7,7 @@
 #include "engine/transfer/find.h"
 #include "tools/bkfs/cli.h"
 #include "tools/bkfs/output.h"
+#include "tools/bkfs/snapshot_entry.h"
 
 namespace bkfs {
 
@@ -29,28 +30,21 @@ json EntryJson(const std::string& path, const Entry& entry) {
   return item;
 }
 
-struct Found {
-  std::shared_ptr<const Snapshot> snapshot;
-  Entry entry;
-};
-
-Result<Found> FindEntry(Repository& repo, const std::string& what) {
-  if (!repo.has_index()) {
-    return Status(Code::kDenied, "a LogOnly key lists snapshots, not their contents");
-  }
-  auto [name, path] = SplitSnapshotPath(what);
-  Found found;
-  BKFS_ASSIGN(found.snapshot, repo.snapshots().Resolve(name));
-  BKFS_ASSIGN(Entry root, repo.snapshots().Root(*found.snapshot));
-  auto entry = repo.trees().Resolve(root, path);
-  if (!entry.ok()) return entry.status().WithContext(what);
-  found.entry = std::move(entry).value();
-  return found;
+// There is a lease to be tidied up: an interruption ends the walk, not the process.
+Status GoOn() {
+  if (Interrupted()) return {Code::kInterrupted, "interrupted"};
+  return {};
 }
 
 Result<int> Ls(Context& context) {
   BKFS_ASSIGN(auto repo, context.Open());
-  BKFS_ASSIGN(Found found, FindEntry(*repo, context.args.positional()[0]));
+  // One directory is read in a moment.
+  const bool recursive = context.args.Has("recursive");
+  ReaderLease lease(*repo);
+  if (recursive) BKFS_TRY(BeginReading(lease, "bkfs ls"));
+  const auto [snapshot, below] = SplitSnapshotPath(context.args.positional()[0]);
+  BKFS_ASSIGN(const SnapshotEntry found,
+              FindSnapshotEntry(*repo, recursive ? &lease : nullptr, snapshot, below));
   json list = json::array();
   auto show = [&](const std::string& path, const Entry& entry) -> Status {
     if (context.json) {
@@ -62,8 +56,12 @@ Result<int> Ls(Context& context) {
   };
   if (!found.entry.is_directory()) {
     BKFS_TRY(show(found.entry.name, found.entry));
-  } else if (context.args.Has("recursive")) {
-    BKFS_TRY(WalkTree(repo->trees(), found.entry, show));
+  } else if (recursive) {
+    BKFS_TRY(WalkTree(repo->trees(), found.entry,
+                      [&](const std::string& path, const Entry& entry) -> Status {
+                        BKFS_TRY(GoOn());
+                        return show(path, entry);
+                      }));
   } else {
     BKFS_TRY(
         repo->trees().ForEach(found.entry.directory, 0,
@@ -83,29 +81,39 @@ Result<int> Find(Context& context) {
     return Status(Code::kDenied, "a LogOnly key lists snapshots, not their contents");
   }
   BKFS_ASSIGN(SnapshotList list, repo->snapshots().List());
-  WarnOfProblems(list);
+  BKFS_TRY(WarnOfProblems(*repo, list));
   if (context.args.Has("snapshot")) {
     BKFS_ASSIGN(auto only, repo->snapshots().Resolve(context.args.Get("snapshot")));
     list.snapshots = {only};
   }
+  if (context.args.Has("name")) {
+    std::erase_if(list.snapshots, [&](const auto& snapshot) {
+      return snapshot->body.name != context.args.Get("name");
+    });
+  }
+  std::vector<SnapshotId> read;
+  for (const auto& snapshot : list.snapshots) read.push_back(snapshot->id);
+  ReaderLease lease(*repo);
+  BKFS_TRY(BeginReading(lease, "bkfs find"));
+  BKFS_TRY(lease.Acquire(read).status());
   json out = json::array();
   for (const auto& snapshot : list.snapshots) {
-    if (context.args.Has("name") && snapshot->body.name != context.args.Get("name")) continue;
     BKFS_ASSIGN(Entry root, repo->snapshots().Root(*snapshot));
-    BKFS_TRY(FindInTree(repo->trees(), root, context.args.positional()[0],
-                        [&](const std::string& path, const Entry& entry) -> Status {
-                          if (context.json) {
-                            json item = EntryJson(path, entry);
-                            item["snapshot"] = snapshot->id.hex();
-                            item["name"] = Utf8(snapshot->body.name);
-                            out.push_back(std::move(item));
-                          } else {
-                            std::cout << snapshot->id.hex().substr(0, 12) << " "
-                                      << Printable(snapshot->body.name) << " "
-                                      << LongListing(entry, "/" + path) << "\n";
-                          }
-                          return {};
-                        }));
+    BKFS_TRY(FindInTree(
+        repo->trees(), root, context.args.positional()[0],
+        [&](const std::string& path, const Entry& entry) -> Status {
+          if (context.json) {
+            json item = EntryJson(path, entry);
+            item["snapshot"] = snapshot->id.hex();
+            item["name"] = Utf8(snapshot->body.name);
+            out.push_back(std::move(item));
+          } else {
+            std::cout << snapshot->id.hex().substr(0, 12) << " " << Printable(snapshot->body.name)
+                      << " " << LongListing(entry, "/" + path) << "\n";
+          }
+          return {};
+        },
+        GoOn));
   }
   if (context.json) std::cout << out.dump() << "\n";
   return int{kExitDone};
@@ -113,14 +121,23 @@ Result<int> Find(Context& context) {
 
 Result<int> Diff(Context& context) {
   BKFS_ASSIGN(auto repo, context.Open());
-  BKFS_ASSIGN(Found before, FindEntry(*repo, context.args.positional()[0]));
-  BKFS_ASSIGN(Found after, FindEntry(*repo, context.args.positional()[1]));
-  if (!before.entry.is_directory() || !after.entry.is_directory()) {
+  ReaderLease lease(*repo);
+  BKFS_TRY(BeginReading(lease, "bkfs diff"));
+  std::vector<SnapshotEntry> sides;
+  for (const std::string& what : context.args.positional()) {
+    const auto [name, path] = SplitSnapshotPath(what);
+    BKFS_ASSIGN(SnapshotEntry side, FindSnapshotEntry(*repo, &lease, name, path));
+    sides.push_back(std::move(side));
+  }
+  const Entry& before = sides[0].entry;
+  const Entry& after = sides[1].entry;
+  if (!before.is_directory() || !after.is_directory()) {
     return Status(Code::kInvalid, "diff compares directories");
   }
   json out = json::array();
   BKFS_TRY(DiffTrees(
-      repo->trees(), before.entry, after.entry, [&](const Difference& difference) -> Status {
+      repo->trees(), before, after,
+      [&](const Difference& difference) -> Status {
         const Entry& entry = difference.what == '-' ? difference.before : difference.after;
         const std::string slash = entry.is_directory() ? "/" : "";
         if (context.json) {
@@ -133,7 +150,8 @@ Result<int> Diff(Context& context) {
           std::cout << difference.what << " " << Printable(difference.path) << slash << "\n";
         }
         return {};
-      }));
+      },
+      GoOn));
   if (context.json) std::cout << out.dump() << "\n";
   return int{kExitDone};
 }
@@ -148,24 +166,21 @@ std::vector<Command> LookCommands() {
        {{"recursive,r", "", "everything below it"}},
        1,
        1,
-       Ls,
-       true},
+       Ls},
       {"find",
        "PATTERN",
        "finds files in all snapshots by name (glob)",
        {{"snapshot,s", "SNAP", "in this snapshot only"}, {"name,n", "NAME", "in this series only"}},
        1,
        1,
-       Find,
-       true},
+       Find},
       {"diff",
        "A B",
        "shows what differs: + added, - removed, M contents, m metadata",
        {},
        2,
        2,
-       Diff,
-       true},
+       Diff},
   };
 }
 

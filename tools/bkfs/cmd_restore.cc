@@ -16,6 +16,7 @@
 #include "tools/bkfs/output.h"
 #include "tools/bkfs/own_places.h"
 #include "tools/bkfs/progress.h"
+#include "tools/bkfs/snapshot_entry.h"
 
 namespace bkfs {
 
@@ -45,17 +46,6 @@ class RestorePrinter final : public RestoreObserver {
   const bool list_;
 };
 
-Result<Entry> Source(Repository& repo, const std::string& snapshot_name, const std::string& path) {
-  if (!repo.has_index()) {
-    return Status(Code::kDenied, "a LogOnly key lists snapshots, not their contents");
-  }
-  BKFS_ASSIGN(auto snapshot, repo.snapshots().Resolve(snapshot_name));
-  BKFS_ASSIGN(Entry root, repo.snapshots().Root(*snapshot));
-  auto entry = repo.trees().Resolve(root, path);
-  if (!entry.ok()) return entry.status().WithContext(snapshot_name + ":" + path);
-  return entry;
-}
-
 int ExitCodeOfCounts(const RestoreCounts& counts) {
   if (counts.damaged > 0) return kExitDamaged;
   return counts.failures > 0 ? kExitFailed : kExitDone;
@@ -75,7 +65,10 @@ Result<int> Restore(Context& context) {
                                      " key cannot read contents; restore takes ReadOnly, "
                                      "ReadWrite or the master key");
   }
-  BKFS_ASSIGN(Entry source, Source(*repo, name, path));
+  ReaderLease lease(*repo);
+  BKFS_TRY(BeginReading(lease, "bkfs restore"));
+  BKFS_ASSIGN(const SnapshotEntry found, FindSnapshotEntry(*repo, &lease, name, path));
+  const Entry& source = found.entry;
   RestoreOptions options;
   options.remove_others = context.args.Has("delete");
   options.dry_run = context.args.Has("dry-run");
@@ -148,7 +141,10 @@ Result<int> FetchTo(FileReader& reader, const Entry& entry, std::string target) 
 Result<int> Fetch(Context& context) {
   const auto& args = context.args.positional();
   BKFS_ASSIGN(auto repo, context.Open());
-  BKFS_ASSIGN(Entry entry, Source(*repo, args[0], args[1]));
+  ReaderLease lease(*repo);
+  BKFS_TRY(BeginReading(lease, "bkfs fetch"));
+  BKFS_ASSIGN(const SnapshotEntry found, FindSnapshotEntry(*repo, &lease, args[0], args[1]));
+  const Entry& entry = found.entry;
   if (entry.kind != EntryKind::kFile) {
     return Status(Code::kInvalid, args[1] + " is a " + KindWord(entry.kind) +
                                       "; fetch gets one regular file, restore the rest");

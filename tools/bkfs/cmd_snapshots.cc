@@ -35,7 +35,7 @@ json SnapshotJson(const Snapshot& snapshot) {
 Result<int> Snapshots(Context& context) {
   BKFS_ASSIGN(auto repo, context.Open());
   BKFS_ASSIGN(SnapshotList list, repo->snapshots().List());
-  WarnOfProblems(list);
+  BKFS_TRY(WarnOfProblems(*repo, list));
   const std::string name = context.args.Get("name");
   json out = json::array();
   Table table;
@@ -93,7 +93,7 @@ Result<int> Stats(Context& context) {
   }
   if (MayReadLog(repo->key().type)) {
     BKFS_ASSIGN(SnapshotList list, repo->snapshots().List());
-    WarnOfProblems(list);
+    BKFS_TRY(WarnOfProblems(*repo, list));
     uint64_t bytes = 0;
     for (const auto& snapshot : list.snapshots) bytes += snapshot->body.totals.bytes;
     out["snapshots"] = list.snapshots.size();

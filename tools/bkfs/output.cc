@@ -7,6 +7,9 @@
 #include <algorithm>
 #include <cstdio>
 #include <iostream>
+#include <map>
+
+#include "engine/repo/refused_objects.h"
 
 namespace bkfs {
 
@@ -100,10 +103,15 @@ std::string Table::Text(const std::vector<size_t>& right) const {
   return out;
 }
 
-void WarnOfProblems(const SnapshotList& list) {
-  for (const auto& problem : list.problems) {
-    std::cerr << "bkfs: warning: " << problem.object << ": " << problem.why.message() << "\n";
+Status WarnOfProblems(Repository& repo, const SnapshotList& list) {
+  BKFS_ASSIGN(const auto refused, FindRefusedMaintenance(repo));
+  std::map<std::string, std::string> all;
+  for (const auto& [object, why] : list.problems) all.emplace(object, why.message());
+  for (const auto& [object, why] : refused) all.emplace(object, why.message());
+  for (const auto& [object, why] : all) {
+    std::cerr << "bkfs: warning: " << object << ": " << why << "\n";
   }
+  return {};
 }
 
 std::pair<std::string, std::string> SplitSnapshotPath(const std::string& text) {

@@ -8,7 +8,7 @@
 
 #include "engine/base/printable.h"
 #include "engine/format/tree.h"
-#include "engine/repo/snapshot_store.h"
+#include "engine/repo/repository.h"
 
 namespace bkfs {
 
@@ -29,8 +29,9 @@ class Table {
   std::vector<std::vector<std::string>> rows_;
 };
 
-// Warns on stderr about records that are refused or have vanished.
-void WarnOfProblems(const SnapshotList& list);
+// Warns on stderr about records that are refused or have vanished, and about what passes for a
+// decision of maintenance. Errors: the store cannot be read.
+Status WarnOfProblems(Repository& repo, const SnapshotList& list);
 // Splits SNAP[:PATH] at the first ':' that leaves a snapshot's name; name@time may hold colons
 // itself.
 std::pair<std::string, std::string> SplitSnapshotPath(const std::string& text);

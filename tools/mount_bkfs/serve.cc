@@ -21,13 +21,16 @@ namespace bkfs {
 namespace {
 constexpr unsigned kThreads = 4;
 constexpr int64_t kPatienceNs = 60'000'000'000;
+// A search through all snapshots pins them with one object, which these make 128 KiB long.
+constexpr size_t kPinnedAhead = 4096;
 
 // Everything behind a mount, in the order in which it is made; taken down the other way round.
 struct Stack {
   std::unique_ptr<Logger> log;
   SystemClock clock;
   std::unique_ptr<Repository> repo;
-  std::unique_ptr<Staging> staging;  // null: nothing is written
+  std::unique_ptr<ReaderLease> lease;  // of what is open in /snapshots
+  std::unique_ptr<Staging> staging;    // null: nothing is written
   std::unique_ptr<FileSystem> fs;
   std::unique_ptr<FuseSession> session;
 };
@@ -115,16 +118,28 @@ Result<std::unique_ptr<Staging>> OpenStagingPatiently(const Staging::Options& op
   }
 }
 
+// Of a mount without /incoming, where the writer's lease does not do it.
+Status BeginReading(const Config& config, Stack& stack) {
+  if (!MayReadTrees(stack.repo->key().type)) return {};
+  ReaderLease::Options options;
+  if (config.mount.lease_seconds) options.ttl_ns = *config.mount.lease_seconds * 1'000'000'000;
+  options.host = HostName();
+  options.program = "mount.bkfs";
+  return stack.lease->Begin(options);
+}
+
 Status OpenStaging(const Config& config, Stack& stack) {
   const KeyType type = stack.repo->key().type;
-  if (config.mount.read_only.value_or(false)) return {};
+  stack.lease = std::make_unique<ReaderLease>(*stack.repo, kPinnedAhead);
+  if (config.mount.read_only.value_or(false)) return BeginReading(config, stack);
   if (!MayWrite(type)) {
     stack.log->Info("a " + std::string(KeyTypeName(type)) +
                     " key cannot write: the mount is read-only");
-    return {};
+    return BeginReading(config, stack);
   }
   Staging::Options options;
   options.directory = stack.repo->local_directory() + "/staging";
+  options.readers = stack.lease.get();
   if (config.mount.commit_idle_seconds) {
     options.commit_idle_ns = *config.mount.commit_idle_seconds * 1'000'000'000;
   }
@@ -144,6 +159,7 @@ Status MountStack(const MountOptions& options, const std::string& mountpoint, St
   const Config::Mount& mount = options.config.mount;
   FileSystem::Options shown;
   shown.owner = {::geteuid(), ::getegid(), 0};
+  shown.lease = stack.lease.get();
   shown.uid = mount.uid;
   shown.gid = mount.gid;
   if (mount.umask) shown.umask = static_cast<uint16_t>(*mount.umask);
@@ -204,6 +220,7 @@ int ServeMount(const MountOptions& options, const std::string& mountpoint, const
     stack.session.reset();
     stack.fs.reset();
     stack.staging.reset();
+    stack.lease.reset();
     stack.repo.reset();
     if (stack.log && parent.in_background())
       stack.log->Error("mounting failed: " + opened.message());
@@ -226,6 +243,7 @@ int ServeMount(const MountOptions& options, const std::string& mountpoint, const
   const std::string mark = stack.staging ? EndingMark(*stack.repo) : std::string();
   stack.staging.reset();
   if (!mark.empty()) ::unlink(mark.c_str());
+  stack.lease.reset();
   stack.repo.reset();
   stack.log->Info("unmounted " + mountpoint);
   if (!served.ok()) parent.Failed(served);
