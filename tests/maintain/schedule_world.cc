@@ -30,7 +30,7 @@ Status ReadSnapshot(Repository& repo, const Snapshot& snapshot,
 bool Actor::IsOpen(uint64_t cached) {
   if (repo_) return true;
   fault_ = std::make_unique<FaultBackend>(std::make_unique<MeddledBackend>(
-      world_.store_, [this] { world_.Meddle(); },
+      world_.store_, [this] { world_.Meddle(*this); },
       [this](const std::string& what, const std::string& name) {
         world_.Note(name_, what, name);
       },

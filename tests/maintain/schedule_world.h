@@ -182,14 +182,16 @@ class World {
   }
   void Add(std::unique_ptr<Actor> actor) { actors_.push_back(std::move(actor)); }
   // Before an operation of one actor, another may do something.
-  void Meddle() {
+  void Meddle(const Actor& self) {
     if (!meddling_ || Random(150) != 0) return;
     constexpr int kDeepest = 2;
     if (++depth_ <= kDeepest) {
       Actor& other = *actors_[Random(actors_.size())];
       std::unique_lock acts(other.mutex, std::try_to_lock);
+      SetHeldUp(self, true);
       // On a thread of its own: no lock of this one is any business of the other.
-      if (acts.owns_lock()) std::thread([&other] { other.Step(); }).join();
+      if (acts.owns_lock() && !IsHeldUp(other)) std::thread([&other] { other.Step(); }).join();
+      SetHeldUp(self, false);
     }
     --depth_;
   }
@@ -271,7 +273,24 @@ class World {
   Expectations expected_;
 
  private:
+  // An actor whose operation waits for what another does. Its uploads go on between its steps: to
+  // make it act as part of that would have it wait for itself.
+  void SetHeldUp(const Actor& actor, bool is) {
+    std::scoped_lock lock(held_up_mutex_);
+    if (is) {
+      held_up_.insert(&actor);
+    } else {
+      held_up_.erase(held_up_.find(&actor));
+    }
+  }
+  bool IsHeldUp(const Actor& actor) {
+    std::scoped_lock lock(held_up_mutex_);
+    return held_up_.contains(&actor);
+  }
+
   std::vector<std::unique_ptr<Actor>> actors_;
+  std::mutex held_up_mutex_;
+  std::multiset<const Actor*> held_up_;
   std::atomic<int> depth_ = 0;
   std::mutex trace_mutex_;
   std::vector<std::string> trace_;
