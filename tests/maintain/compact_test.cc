@@ -241,7 +241,7 @@ TEST_F(CompactTest, KilledAnywhereItLosesNothingAndLeavesNothing) {
   FaultBackend counting(*whole);
   ASSERT_TRUE(IsOk(Compact(*OpenAnew(counting), Small())));
   const uint64_t operations = counting.Count();
-  constexpr uint64_t kPoints = 24;
+  constexpr uint64_t kPoints = 16;
   const auto before = Segments(*OpenAnew(store_));
   std::set<size_t> segments;  // how many new ones there were when it was killed
   for (uint64_t point = 0; point < kPoints && !HasFailure(); ++point) {
