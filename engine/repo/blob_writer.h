@@ -128,6 +128,7 @@ class BlobWriter final : public PendingBlobs {
   enum class Purpose { kReuse, kKeep };  // of something new, or of what refers to it already
   Result<bool> IsStored(PackKind kind, const BlobId& id, Purpose purpose)
       BKFS_EXCLUDES(decide_mutex_);
+  bool IsGivenUp(const PackId& pack) BKFS_EXCLUDES(decide_mutex_);
   bool IsDoomed(const PackId& pack) BKFS_EXCLUDES(decide_mutex_);
   bool MayRelyOn(const PackId& pack, Purpose purpose) BKFS_REQUIRES_SHARED(decide_mutex_);
   void NoteUsed(const PackId& pack) BKFS_EXCLUDES(used_mutex_);
@@ -147,6 +148,9 @@ class BlobWriter final : public PendingBlobs {
   void QueueUpload(std::shared_ptr<TravellingPack> pack) BKFS_EXCLUDES(mutex_);
   void Upload(const std::shared_ptr<TravellingPack>& pack);
   Status StoreOnce(TravellingPack& pack);
+  Status Put(TravellingPack& pack);
+  Status GiveNewName(TravellingPack& pack);
+  bool HasSoundEnd(TravellingPack& pack);
   void Settle(TravellingPack& pack) BKFS_EXCLUDES(mutex_);
   bool WaitToRetry(const Status& why, int attempt) BKFS_EXCLUDES(mutex_);
   Status WaitForFrames() BKFS_EXCLUDES(mutex_);

@@ -103,31 +103,57 @@ void BlobWriter::Upload(const std::shared_ptr<TravellingPack>& pack) {
   }
 }
 
+// The same frames under another name: the end is sealed with a salt of its own.
+Status BlobWriter::GiveNewName(TravellingPack& pack) {
+  const Bytes end = EncodePackEnd(pack.signed_footer, context_.header.cipher,
+                                  context_.key.index_key.view(), context_.header.repo);
+  Hasher hasher;
+  MutexLock lock(pack.mutex);
+  BKFS_TRY(pack.spooled->ReplaceEnd(end));
+  BKFS_ASSIGN(auto parts, pack.spooled->Contents());
+  for (ByteView part : parts) hasher.Update(part);
+  pack.id.bytes = hasher.Finish();
+  return {};
+}
+
 Status BlobWriter::StoreOnce(TravellingPack& pack) {
+  for (;;) {
+    // Before anybody can see it, and condemn it because nothing refers to it yet.
+    NoteUsed(pack.id);
+    // It was stored once, and this process slept: what is put under that name now would go with
+    // what maintenance has given up.
+    if (IsGivenUp(pack.id)) {
+      context_.log.Info(PackName(pack.id) + " was given up by maintenance; it is stored anew");
+      BKFS_TRY(GiveNewName(pack));
+      continue;
+    }
+    BKFS_TRY(Put(pack));
+    if (!IsDoomed(pack.id)) break;  // by an entry that has been heeded meanwhile
+  }
+  const IndexedPack indexed{pack.id, pack.size, pack.signed_footer};
+  BKFS_TRY(spool_->RememberStored(indexed));
+  BKFS_TRY(context_.index.AddPack(pack.id, pack.size, pack.footer).status());
+  MutexLock lock(mutex_);
+  unindexed_.push_back(indexed);
+  return {};
+}
+
+Status BlobWriter::Put(TravellingPack& pack) {
   const std::string name = PackName(pack.id);
   std::vector<ByteView> parts;
   {
     MutexLock lock(pack.mutex);
     BKFS_ASSIGN(parts, pack.spooled->Contents());
   }
-  // Before anybody can see it, and condemn it because nothing refers to it yet.
-  NoteUsed(pack.id);
   Status put = context_.store.Put(name, parts);
   // Taken already: a try that failed only seemingly, or a crash after it. The name is the hash of
   // the bytes, so only a short object could differ.
   if (put.Is(Code::kExists)) {
     BKFS_ASSIGN(uint64_t size, context_.store.Size(name));
     if (size != pack.size) return {Code::kCorrupt, name + " is in the store with another size"};
-    put = {};
+    return {};
   }
-  BKFS_TRY(put);
-  const IndexedPack indexed{pack.id, pack.size, pack.signed_footer};
-  BKFS_TRY(spool_->RememberStored(indexed));
-  BKFS_ASSIGN(uint32_t number, context_.index.AddPack(pack.id, pack.size, pack.footer));
-  (void)number;
-  MutexLock lock(mutex_);
-  unindexed_.push_back(indexed);
-  return {};
+  return put;
 }
 
 // The pack is in the store and in the index: readers find its blobs there.
@@ -218,14 +244,8 @@ Status BlobWriter::AdoptComplete(std::unique_ptr<SpooledPack> spooled,
   BKFS_ASSIGN(pack->footer, DecodeFooterBody(signed_footer.body, size));
   pack->kind = pack->footer.kind;
   pack->slot = pack->footer.slots.at(0);
-  if (IsDoomed(pack->id)) {
-    // It was stored once, nothing referred to it for long, and it is being deleted: another one of
-    // that name would go with it.
-    context_.log.Warning(PackName(pack->id) + " was given up by maintenance meanwhile");
-    MutexLock lock(pack->mutex);
-    pack->spooled->Discard();
-    return {};
-  }
+  // Cut by a power failure while it was given another name.
+  if (!HasSoundEnd(*pack)) BKFS_TRY(GiveNewName(*pack));
   PublishAdopted(std::move(pack));
   return {};
 }
@@ -265,6 +285,22 @@ void BlobWriter::PublishAdopted(std::shared_ptr<TravellingPack> pack) {
     }
   }
   QueueUpload(std::move(pack));
+}
+
+bool BlobWriter::HasSoundEnd(TravellingPack& pack) {
+  MutexLock lock(pack.mutex);
+  Bytes end(kPackTrailer);
+  if (!pack.spooled->ReadAt(pack.size - end.size(), end).ok()) return false;
+  auto length = DecodePackTrailer(end);
+  if (!length.ok() || *length > pack.size) return false;
+  end.resize(*length);
+  return pack.spooled->ReadAt(pack.size - end.size(), end).ok() &&
+         DecodePackEnd(end, context_.key.index_key.view(), context_.header.repo).ok();
+}
+
+bool BlobWriter::IsGivenUp(const PackId& pack) {
+  ReaderLock deciding(decide_mutex_);
+  return condemned_->Contains(pack);
 }
 
 bool BlobWriter::IsDoomed(const PackId& pack) {

@@ -19,6 +19,12 @@ class MemoryPack final : public SpooledPack {
     Append(data_, pack_end);
     return {};
   }
+  Status ReplaceEnd(ByteView pack_end) override {
+    BKFS_CHECK(pack_end.size() <= data_.size());
+    std::copy(pack_end.begin(), pack_end.end(),
+              data_.end() - static_cast<ptrdiff_t>(pack_end.size()));
+    return {};
+  }
   Status ReadAt(uint64_t offset, MutableByteView out) override {
     if (offset + out.size() > data_.size()) {
       return {Code::kCorrupt, "read beyond the end of an unfinished pack"};

@@ -21,6 +21,8 @@ class SpooledPack {
                              std::span<const PackBlob> blobs) = 0;
   // The pack's end. After this the pack is complete.
   virtual Status AppendEnd(ByteView pack_end, const SignedFooter& footer) = 0;
+  // Another end of the same footer, and so of the same size, takes the place of the pack's own.
+  virtual Status ReplaceEnd(ByteView pack_end) = 0;
   virtual Status ReadAt(uint64_t offset, MutableByteView out) = 0;
   // All bytes in parts, for storing. Valid until Discard.
   virtual Result<std::vector<ByteView>> Contents() = 0;

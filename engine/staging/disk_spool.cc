@@ -112,6 +112,11 @@ class DiskSpool::Pack final : public SpooledPack {
     size_ += pack_end.size();
     return {};
   }
+  // Nothing to log: size and footer stay.
+  Status ReplaceEnd(ByteView pack_end) override {
+    BKFS_CHECK(pack_end.size() <= size_);
+    return PwriteAll(pack_.get(), pack_end, size_ - pack_end.size(), pack_path_);
+  }
   Status ReadAt(uint64_t offset, MutableByteView out) override {
     return PreadAll(pack_.get(), out, offset, pack_path_);
   }

@@ -234,6 +234,52 @@ TEST(BlobWriter, APutWhoseReplyWasLostIsNoError) {
   EXPECT_TRUE(IsOk(flushed));
 }
 
+// The reply to a put is lost, and maintenance gives the pack up before it is tried again.
+TEST(BlobWriter, APackThatWasGivenUpIsStoredUnderAnotherName) {
+  for (bool doomed : {false, true}) {
+    MemoryBackend store;
+    TestRepository test(store);
+    FaultBackend faulty(store);
+    Repository::Options options;
+    options.cache_directory = test.cache();
+    auto repo = Repository::Open(std::make_unique<BorrowedBackend>(faulty), test.CloneMaster(),
+                                 options, test.log(), test.clock());
+    ASSERT_TRUE(IsOk(repo));
+    WriterOptions writing;
+    writing.keep_trying = true;
+    auto writer = Writer(**repo, writing);
+    faulty.Add({.op = Op::kPut,
+                .prefix = "packs/",
+                .count = 1,
+                .action = FaultBackend::Action::kLose,
+                .error = {Code::kUnavailable, "reset"}});
+    faulty.Add({.op = Op::kPut, .prefix = "packs/", .error = {Code::kUnavailable, "reset"}});
+    auto id = writer->Add(PackKind::kContents, PseudoRandom(1000, 1));
+    ASSERT_TRUE(IsOk(id));
+    EXPECT_FALSE(writer->Flush().ok());
+    std::vector<PackId> there;
+    auto list = [&](const std::string& name, uint64_t) {
+      there.push_back(ParsePackName(name).value());
+      return Status();
+    };
+    ASSERT_TRUE(IsOk(store.List("packs/", list)));
+    ASSERT_EQ(there.size(), 1U);
+    auto given_up = std::make_shared<CondemnedPacks>();
+    given_up->last = doomed ? 2 : 1;
+    (doomed ? given_up->doomed : given_up->condemned)[there[0]] = given_up->last;
+    (void)writer->Heed(given_up);
+    faulty.Heal();
+    ASSERT_TRUE(IsOk(writer->Flush()));
+    ASSERT_TRUE(IsOk(store.Remove(PackName(there[0]))));
+    // A reader that knows nothing of this finds it, and so does one without an index.
+    auto other = test.Open(test.CloneMaster(), test.folder() + "/other");
+    ASSERT_TRUE(IsOk(other));
+    EXPECT_TRUE(IsOk((*other)->blobs().Read(PackKind::kContents, *id)));
+    ASSERT_TRUE(IsOk((*other)->RebuildIndex()));
+    EXPECT_TRUE(IsOk((*other)->blobs().Read(PackKind::kContents, *id)));
+  }
+}
+
 TEST(BlobWriter, KeysThatMayNotWriteAreRefused) {
   MemoryBackend store;
   TestRepository test(store);
