@@ -8,7 +8,7 @@ namespace bkfs {
 
 namespace {
 constexpr uint8_t kNodeVersion = 1;
-constexpr uint8_t kSeriesVersion = 2;  // 1: without last_lease and lost
+constexpr uint8_t kSeriesVersion = 2;  // 1: without last_lease, lost and inherited
 constexpr uint8_t kLoaded = 1;
 constexpr uint8_t kClean = 2;
 constexpr uint8_t kOrphan = 4;
@@ -82,6 +82,10 @@ Bytes EncodeSeries(const SeriesRecord& series) {
   const Bytes lost = series.lost.Encode();
   AppendInt(out, static_cast<uint32_t>(lost.size()));
   Append(out, lost);
+  Append(out, series.inherited.snapshot.view());
+  Append(out, series.inherited.lease.view());
+  AppendInt(out, static_cast<uint32_t>(series.inherited.root.size()));
+  Append(out, series.inherited.root);
   Append(out, series.last_root);
   return out;
 }
@@ -103,8 +107,12 @@ Result<SeriesRecord> DecodeSeries(ByteView bytes) {
   if (version > 1) {
     auto lease = LeaseId::FromBytes(in.TakeBytes(LeaseId::kSize));
     ByteView lost = in.TakeBytes(in.Take<uint32_t>());
-    if (!in.ok() || !lease.ok()) return Unreadable("series");
+    auto from = SnapshotId::FromBytes(in.TakeBytes(SnapshotId::kSize));
+    auto from_lease = LeaseId::FromBytes(in.TakeBytes(LeaseId::kSize));
+    ByteView from_root = in.TakeBytes(in.Take<uint32_t>());
+    if (!in.ok() || !lease.ok() || !from.ok() || !from_lease.ok()) return Unreadable("series");
     series.last_lease = *lease;
+    series.inherited = {*from, *from_lease, Bytes(from_root.begin(), from_root.end())};
     BKFS_ASSIGN(series.lost, LostFiles::Decode(lost));
   }
   ByteView root = in.TakeBytes(in.remaining());

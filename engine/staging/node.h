@@ -40,6 +40,13 @@ struct Dirent {
 Bytes EncodeDirent(const Dirent& dirent);
 Result<Dirent> DecodeDirent(ByteView bytes);
 
+// A snapshot that a tree goes on from: what the journal does not have of the tree is in there.
+struct TreeBase {
+  SnapshotId snapshot;
+  LeaseId lease;  // that it was made under; zero: not known
+  Bytes root;     // EncodeEntry of its root; empty: there is no such snapshot
+};
+
 // A series as the journal holds it.
 struct SeriesRecord {
   std::string name;
@@ -51,6 +58,11 @@ struct SeriesRecord {
   LeaseId last_lease;  // that it was made under; zero: not known
   LostFiles lost;      // since the last snapshot that something was written for
   Bytes last_root;     // EncodeEntry of the last snapshot's root; empty: none
+  // After a renaming, until the first snapshot under the new name: what the tree goes on from.
+  TreeBase inherited;
+  TreeBase base() const {
+    return inherited.root.empty() ? TreeBase{last_snapshot, last_lease, last_root} : inherited;
+  }
 };
 Bytes EncodeSeries(const SeriesRecord& series);
 Result<SeriesRecord> DecodeSeries(ByteView bytes);

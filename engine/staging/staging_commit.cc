@@ -141,6 +141,7 @@ Result<SnapshotId> StagingImpl::TryCommitSeries(const std::string& name) {
       BKFS_ASSIGN(Entry last, DecodeEntry(series->record.last_root));
       if (SameRoot(last, root)) {
         series->record.changed = false;
+        series->record.inherited = {};
         BKFS_TRY(SaveSeries(*series));
         return series->record.last_snapshot;
       }
@@ -178,6 +179,7 @@ Result<SnapshotId> StagingImpl::FinishCommit(const std::string& name, const Entr
       series->record.last_snapshot_ns = snapshot->body.time_ns;
       series->record.last_lease = snapshot->body.lease;
       series->record.last_root = EncodeEntry(root);
+      series->record.inherited = {};
       series->record.changed = series->change_count != generation;
       if (generation > series->lost_at) series->record.lost = {};
       series->last_stored_bytes = snapshot->body.added;

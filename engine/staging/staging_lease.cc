@@ -81,8 +81,9 @@ Result<LeasePins> StagingImpl::Heed(const std::shared_ptr<const CondemnedPacks>&
     for (const auto& [name, series] : series_) {
       if (series.record.ended) continue;
       pins.uncommitted = pins.uncommitted || series.record.changed;
-      if (series.record.last_root.empty()) continue;
-      BKFS_ASSIGN(Entry root, DecodeEntry(series.record.last_root));
+      const TreeBase base = series.record.base();
+      if (base.root.empty()) continue;
+      BKFS_ASSIGN(Entry root, DecodeEntry(base.root));
       if (!root.directory.is_zero()) pins.roots.push_back(root.directory);
     }
   }
@@ -106,19 +107,18 @@ bool StagingImpl::IsClean() {
 
 // Whether the snapshot that the series builds on exists: then nothing of it can have been deleted.
 Result<bool> StagingImpl::BaseCounts(const Series& series) {
-  if (series.record.last_root.empty()) return true;
-  const SnapshotId& id = series.record.last_snapshot;
-  auto there = repo_.store().Size(SnapshotName(id));
+  const TreeBase base = series.record.base();
+  if (base.root.empty()) return true;
+  auto there = repo_.store().Size(SnapshotName(base.snapshot));
   if (!there.ok() && there.code() != Code::kNotFound) return there.status();
   // The fence before the closure, which is there when the fence goes.
-  const LeaseId& lease = series.record.last_lease;
-  auto fence = repo_.store().Size(FenceName(lease));
+  auto fence = repo_.store().Size(FenceName(base.lease));
   if (!fence.ok() && fence.code() != Code::kNotFound) return fence.status();
   BKFS_TRY(repo_.removals().Refresh());
-  if (!there.ok() || repo_.removals().IsRemoved(id)) return false;
+  if (!there.ok() || repo_.removals().IsRemoved(base.snapshot)) return false;
   // Being ended: nobody knows yet whether this one was found.
-  if (fence.ok() && !repo_.removals().IsClosed(lease)) return false;
-  return repo_.removals().CountsUnder(lease, id);
+  if (fence.ok() && !repo_.removals().IsClosed(base.lease)) return false;
+  return repo_.removals().CountsUnder(base.lease, base.snapshot);
 }
 
 // The bases (of one series, or of all) are pinned now. Those that were not all the time must be
@@ -137,10 +137,11 @@ Status StagingImpl::ConfirmBases(std::string_view only) {
 }
 
 Result<bool> StagingImpl::DistrustUnlessCounts(Series& series) {
-  if (series.record.ended || series.record.last_root.empty()) return false;
+  const TreeBase base = series.record.base();
+  if (series.record.ended || base.root.empty()) return false;
   BKFS_ASSIGN(bool counts, BaseCounts(series));
   if (counts) return false;
-  BKFS_ASSIGN(Entry root, DecodeEntry(series.record.last_root));
+  BKFS_ASSIGN(Entry root, DecodeEntry(base.root));
   const auto& pinned = held_.roots;
   if (std::find(pinned.begin(), pinned.end(), root.directory) != pinned.end()) return false;
   BKFS_TRY(DistrustStored(series, true));
@@ -203,7 +204,10 @@ Status StagingImpl::DistrustStored(Series& series, bool whole) {
     PutNode(dir, batch);
     BKFS_TRY(Save(batch));
   }
-  if (whole) series.record.last_root.clear();
+  if (whole) {
+    series.record.last_root.clear();
+    series.record.inherited = {};
+  }
   series.record.changed = true;
   // Nobody has written anything for that.
   if (series.lost_at == series.change_count) ++series.lost_at;

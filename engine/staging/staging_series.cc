@@ -154,6 +154,7 @@ Status StagingImpl::RenameSeries(std::string_view name, std::string_view new_nam
   to.record.last_snapshot_ns = 0;
   to.record.last_lease = {};
   to.record.last_root.clear();
+  to.record.inherited = from->record.base();
   if (auto known = series_.find(new_name); known != series_.end()) {
     to.record.last_snapshot = known->second.record.last_snapshot;
     to.record.last_snapshot_ns = known->second.record.last_snapshot_ns;
@@ -166,6 +167,7 @@ Status StagingImpl::RenameSeries(std::string_view name, std::string_view new_nam
   old.record.ended = true;
   old.record.changed = false;
   old.record.lost = {};
+  old.record.inherited = {};
   old.record.root = 0;
   old.open_writers = 0;
   old.last_error = {};

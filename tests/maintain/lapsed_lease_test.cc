@@ -329,6 +329,25 @@ TEST_F(LapsedLeaseTest, TheSnapshotThatASeriesBuildsOnWasForgotten) {
   EXPECT_EQ(files["/small"], kSmall);
 }
 
+// The lease holds all the time; what the tree rests on has another name now, and is pinned still.
+TEST_F(LapsedLeaseTest, ARenamedSeriesKeepsWhatItGoesOnFrom) {
+  Mount();
+  Write(mount_.Series("before"), "large", kLarge);
+  auto first = staging().Commit("before");
+  ASSERT_TRUE(IsOk(first));
+  mount_.Close();
+  Mount();  // so that the tree is not in the journal
+  mount_.Series("before");
+  ASSERT_TRUE(IsOk(staging().RenameSeries("before", "s")));
+  ASSERT_TRUE(IsOk(ForgetSnapshots(*Maintainer(), {*first})));
+  Maintain();
+  mount_.Close();
+  Mount();  // heeds what was condemned
+  Maintain();
+  Maintain();
+  EXPECT_EQ(Commit()["/large"], kLarge);
+}
+
 TEST_F(LapsedLeaseTest, ListsOfLostFilesAreBounded) {
   Mount();
   const NodeId root = mount_.Series("s");

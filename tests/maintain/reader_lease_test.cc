@@ -94,9 +94,8 @@ class ReaderLeaseTest : public ::testing::Test {
     BlobWriter* writer = out.blobs.get();
     EXPECT_TRUE(
         IsOk(out.lease->Start([writer](const std::shared_ptr<const CondemnedPacks>& condemned) {
-          writer->Heed(condemned);
           LeasePins pins;
-          pins.packs = writer->UsedAmongCondemned();
+          pins.packs = writer->Heed(condemned);
           return Result<LeasePins>(std::move(pins));
         })));
     return out;
