@@ -77,6 +77,7 @@ Result<BlobData> BlobReader::ReadStored(PackKind kind, const BlobId& id) {
     log_.Error(data.status().message());
   }
   BKFS_ASSIGN(auto copies, index_.FindAll(id));
+  Status trouble;
   for (const auto& copy : copies) {
     if (copy.pack == at->pack && copy.frame.offset == at->frame.offset) continue;
     Result<BlobData> other = ReadAt(kind, id, copy);
@@ -86,7 +87,12 @@ Result<BlobData> BlobReader::ReadStored(PackKind kind, const BlobId& id) {
       }
       return other;
     }
+    // The store is in trouble: that says nothing about this copy.
+    if (!other.status().Is(Code::kCorrupt) && !other.status().Is(Code::kNotFound)) {
+      trouble = other.status();
+    }
   }
+  BKFS_TRY(trouble);
   if (data.code() != Code::kNotFound) return data;
   log_.Error(data.status().message());
   return Status(Code::kCorrupt, data.status().message());

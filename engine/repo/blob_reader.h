@@ -44,7 +44,8 @@ class BlobReader {
   ~BlobReader();
 
   // kDenied: this key cannot open blobs of that kind; kNotFound: in no known pack; kCorrupt:
-  // damaged everywhere, the message names pack and blob.
+  // damaged everywhere, the message names pack and blob. Other codes: the store is in trouble, and
+  // there may be a sound copy.
   Result<BlobData> Read(PackKind kind, const BlobId& id);
   // Starts loading the frames of these blobs, if there is a thread free. Errors are met by Read.
   void Prefetch(PackKind kind, const std::vector<BlobId>& ids);

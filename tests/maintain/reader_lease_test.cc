@@ -235,6 +235,23 @@ TEST_F(ReaderLeaseTest, ForgottenBeforeItWasUsed) {
   EXPECT_EQ(lease.reader.Roots().size(), 0U);  // neither has a user
 }
 
+// One copy has been deleted, and the store is away when the other is to be read: that is no damage.
+TEST_F(ReaderLeaseTest, AStoreThatIsAwayHasLostNothing) {
+  auto first = Backup(1);
+  ASSERT_TRUE(IsOk(reader_->RefreshIndex()));
+  Forget(*first);
+  EXPECT_GT(Prune().deleted_packs, 0U);
+  auto second = Backup(1);  // stored again
+  const auto packs = Objects("packs/");
+  for (const auto& pack : packs) {
+    faulty_.Add({.op = Op::kReadAt, .prefix = pack});
+    faulty_.Add({.op = Op::kGet, .prefix = pack});
+  }
+  EXPECT_EQ(Read(*second).code(), Code::kUnavailable);
+  faulty_.Heal();
+  EXPECT_TRUE(IsOk(Read(*second)));
+}
+
 TEST_F(ReaderLeaseTest, AStoreThatTakesNothing) {
   auto snapshot = Backup(1);
   for (Code code : {Code::kReadOnly, Code::kDenied, Code::kNotPermitted, Code::kNoSpace}) {

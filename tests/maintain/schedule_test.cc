@@ -256,19 +256,22 @@ class LeasedReaderActor final : public Actor {
 
   void Step() override {
     if (!lease_ && !Begin()) return;
-    MaybeDoom();
-    const uint64_t what = Random(10);
-    if (what < 4) {
-      OpenOne();
-    } else if (what < 8) {
-      ReadOne();
-    } else if (what < 9) {
-      Excuse(lease_->Renew(), "renew");
-    } else {
-      CloseOne();
+    for (uint64_t i = 0; i <= Random(3); ++i) {
+      MaybeDoom();
+      const uint64_t what = Random(10);
+      if (what < 6) {
+        OpenOne();
+      } else if (what < 8) {
+        Excuse(lease_->Renew(), "renew");
+      } else {
+        CloseOne();
+      }
+      Heal();
     }
+    MaybeDoom();
+    for (const auto& handle : open_) ReadOn(handle);
     Heal();
-    if (Random(15) == 0) End(Random(2) == 0);
+    if (Random(20) == 0) End(Random(2) == 0);
   }
   void Finish() override { End(true); }
 
@@ -326,9 +329,7 @@ class LeasedReaderActor final : public Actor {
     reader_->Release(id);  // it may go
   }
 
-  void ReadOne() {
-    if (open_.empty()) return;
-    const Handle& handle = open_[Random(open_.size())];
+  void ReadOn(const Handle& handle) {
     Status read = ReadSnapshot(*repo_, *handle.snapshot, handle.expected);
     if (read.ok() || read.Is(Code::kUnavailable)) return;
     // Clocks jump here: whoever lived was taken for dead.
