@@ -25,9 +25,13 @@ namespace bkfs {
 constexpr std::string_view kDeletedMeanwhile =
     "referred to data that maintenance deletes, having given up waiting for this machine,";
 
+Status Absent();  // kNotFound
+// kNameTooLong, kInvalid.
+Status CheckNewName(std::string_view name);
+
 // Staging over journal, spool and writer. Split by concern: staging_open.cc (begin, recover,
-// series), staging_names.cc, staging_attrs.cc, staging_files.cc, staging_commit.cc,
-// staging_lease.cc, staging_relief.cc.
+// series), staging_names.cc, staging_rename.cc, staging_attrs.cc, staging_files.cc,
+// staging_commit.cc, staging_lease.cc, staging_relief.cc.
 //
 // Lock order: commit_mutex_, an OpenFile's, tree_mutex_, files_mutex_. commit_mutex_ is held over a
 // whole commit, store calls included. An OpenFile's is held while its contents are cut, which may

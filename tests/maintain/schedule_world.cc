@@ -31,9 +31,7 @@ bool Actor::IsOpen(uint64_t cached) {
   if (repo_) return true;
   fault_ = std::make_unique<FaultBackend>(std::make_unique<MeddledBackend>(
       world_.store_, [this] { world_.Meddle(*this); },
-      [this](const std::string& what, const std::string& name) {
-        world_.Note(name_, what, name);
-      },
+      [this](const std::string& what, const std::string& name) { world_.Note(name_, what, name); },
       world_.repacks_));
   Repository::Options options;
   options.cache_directory = world_.test_.folder() + "/" + name_;
