@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """forget, compact, prune and check beside a mount that is written to, and killed anywhere."""
+import errno
 import json
 import os
 import random
@@ -9,7 +10,7 @@ import subprocess
 import threading
 import time
 
-from harness import BKFS, RepositoryTest, main, run
+from harness import BKFS, MOUNT_BKFS, RepositoryTest, is_mounted, main, run
 
 SECONDS = int(os.environ.get('BKFS_MAINTAIN_SECONDS', '25'))  # 600 on request
 ROUNDS = int(os.environ.get('BKFS_KILL_ROUNDS', '12'))
@@ -65,16 +66,49 @@ class MaintenanceTest(RepositoryTest):
                 if os.path.realpath(os.path.join(self.mnt, 'latest/m')) == latest:
                     failures.append(f'{latest}: {error}')
 
-    def test_beside_a_mount(self):
+    def hold_open(self, top, stop, failures):
+        """Opens files of the latest snapshot and reads them later: forgotten or not, what is open can be read."""
+        rng = random.Random(3)
+        held = 0
+        while not stop.is_set():
+            files = []
+            try:
+                latest = os.path.realpath(os.path.join(top, 'latest/m'))
+                for name in rng.sample(sorted(os.listdir(latest)), 10):
+                    files.append(open(os.path.join(latest, name), 'rb'))
+            except OSError as error:
+                if error.errno not in (errno.ENOENT, errno.ESTALE):
+                    failures.append(f'open: {error}')
+            time.sleep(rng.uniform(0, 4))
+            for file in files:
+                try:
+                    with file:
+                        held += len(file.read()) > 0
+                except OSError as error:
+                    failures.append(f'{file.name} was open: {error}')
+        if held == 0:
+            failures.append('nothing was held open')
+
+    def mount_reader(self):
+        top = self.path('reader')
+        os.mkdir(top)
+        options = f'key={self.derive("ReadOnly")},cache_dir={self.path("reader-cache")},lease=6s'
+        run(MOUNT_BKFS, self.repo, top, '-o', options)
+        self.addCleanup(lambda: is_mounted(top) and run('umount', '-l', top))
+        return top
+
+    def test_beside_mounts(self):
         self.change(200)
         self.mount(lease='6s')
+        reader = self.mount_reader()
         os.mkdir(self.incoming('m'))
         run('rsync', '-a', self.source + '/', self.incoming('m') + '/')
         self.sync('m')
         failures = []
         stop = threading.Event()
         workers = [threading.Thread(target=self.maintain_until, args=(stop, failures)),
-                   threading.Thread(target=self.read_until, args=(stop, failures))]
+                   threading.Thread(target=self.read_until, args=(stop, failures)),
+                   threading.Thread(target=self.hold_open, args=(reader, stop, failures))]
         for worker in workers:
             worker.start()
         try:
@@ -94,6 +128,7 @@ class MaintenanceTest(RepositoryTest):
         self.assertGreater(rounds, 2)
         self.assert_same_tree(self.source, os.path.join(self.mnt, 'latest/m'))
         self.umount()
+        self.bkfs('umount', reader)
         self.assertEqual(os.listdir(os.path.join(self.repo, 'leases')), [])
         self.bkfs('forget', '--keep-last', '1')
         self.bkfs('compact', '--threshold', '1')
