@@ -2,6 +2,7 @@
 #include "engine/base/process.h"
 
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -59,7 +60,17 @@ ProcessIdentity ThisProcess() {
   ProcessIdentity self;
   self.pid = static_cast<uint64_t>(::getpid());
   self.started = StatOf(self.pid).ticks;
-  if (!TakeHex("/proc/sys/kernel/random/boot_id", self.boot)) self.boot.fill(0);
+  if (!TakeHex("/proc/sys/kernel/random/boot_id", self.boot)) {
+    self.boot.fill(0);
+    return self;
+  }
+  // Containers share the boot and not the numbers.
+  struct stat space {};
+  if (::stat("/proc/self/ns/pid", &space) == 0) {
+    for (size_t i = 0; i < 8; ++i) {
+      self.boot[8 + i] ^= static_cast<uint8_t>(static_cast<uint64_t>(space.st_ino) >> (8 * i));
+    }
+  }
   return self;
 }
 

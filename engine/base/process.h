@@ -8,7 +8,9 @@ namespace bkfs {
 
 // What tells one process from all others, also after its number was given to another one.
 struct ProcessIdentity {
-  std::array<uint8_t, 16> boot{};  // random for each boot of a machine; zeros: unknown
+  // Where and since when the number counts: the boot's random id, with the process namespace mixed
+  // in; zeros: unknown.
+  std::array<uint8_t, 16> boot{};
   uint64_t pid = 0;
   uint64_t started = 0;  // ticks since boot; 0: unknown
 };

@@ -25,7 +25,7 @@ struct Lease {
   LeaseKind kind = LeaseKind::kWriter;
   KeyId holder;  // the key that signed it
   std::string host;
-  std::array<uint8_t, 16> machine{};  // which machine since which boot; zeros: unknown
+  std::array<uint8_t, 16> machine{};  // see ProcessIdentity::boot; zeros: unknown
   uint64_t pid = 0;
   uint64_t started = 0;  // the process, in ticks since boot
   int64_t ttl_ns = kShortestLease;

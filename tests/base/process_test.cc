@@ -2,6 +2,7 @@
 #include "engine/base/process.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,6 +16,34 @@ TEST(ProcessTest, ThisOneRuns) {
   EXPECT_TRUE(IsRunning(self.pid, self.started));
   EXPECT_FALSE(IsRunning(self.pid, self.started + 1));  // another one with its number
   EXPECT_TRUE(IsRunning(0, 0));                         // nobody knows
+}
+
+// A container on the same machine has other processes of the same numbers.
+TEST(ProcessTest, AnotherNamespaceIsAnotherMachine) {
+  const ProcessIdentity self = ThisProcess();
+  int told[2];
+  ASSERT_EQ(::pipe(told), 0);
+  const pid_t outer = ::fork();
+  ASSERT_GE(outer, 0);
+  if (outer == 0) {
+    const int spaces = CLONE_NEWPID | (::geteuid() == 0 ? 0 : CLONE_NEWUSER);
+    if (::unshare(spaces) != 0) ::_exit(1);
+    const pid_t inner = ::fork();
+    if (inner == 0) {
+      const ProcessIdentity other = ThisProcess();
+      ::_exit(::write(told[1], other.boot.data(), other.boot.size()) == 16 ? 0 : 1);
+    }
+    int status = 1;
+    ::waitpid(inner, &status, 0);
+    ::_exit(status == 0 ? 0 : 1);
+  }
+  int status = 1;
+  ASSERT_EQ(::waitpid(outer, &status, 0), outer);
+  ASSERT_EQ(status, 0);
+  std::array<uint8_t, 16> boot{};
+  ASSERT_EQ(::read(told[0], boot.data(), boot.size()), 16);
+  EXPECT_NE(boot, self.boot);
+  EXPECT_EQ(ThisProcess().boot, self.boot);
 }
 
 // Where nobody waits for children, as in a container without an init, they stay in the table.
