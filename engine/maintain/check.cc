@@ -74,6 +74,8 @@ Status CheckRun::Look() {
     BKFS_ASSIGN(snapshots_, repo_.snapshots().List());
     report_.snapshots = snapshots_.snapshots.size();
   }
+  // A snapshot that came after the index was read must not seem to lack what it brought along.
+  if (repo_.has_index()) BKFS_TRY(repo_.RefreshIndex());
   BKFS_TRY(ListStore());
   CheckKeys();
   if (Reaches(CheckLevel::kSignatures)) BKFS_TRY(CheckSignatures());
@@ -127,7 +129,6 @@ Result<CheckReport> CheckRun::Run() {
     if (!report_.damaged() && lost_ == 0) break;
     BKFS_ASSIGN(bool changed, HasChanged());
     if (!changed) break;
-    if (repo_.has_index()) BKFS_TRY(repo_.RefreshIndex());
   }
   if (lost_ > 0) BKFS_TRY(NameFiles());
   if (!options_.read.reads()) {

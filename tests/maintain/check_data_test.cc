@@ -175,6 +175,26 @@ TEST_F(CheckDataTest, APruneBesideItIsNoDamage) {
   }
 }
 
+// A snapshot comes when the index has been read and the snapshots have not.
+TEST_F(CheckDataTest, ABackupBesideItIsNoDamage) {
+  auto other =
+      Repository::Open(std::make_unique<BorrowedBackend>(store_), test_.CloneMaster(),
+                       {.cache_directory = scratch_.path() + "/other"}, test_.log(), test_.clock());
+  ASSERT_TRUE(IsOk(other));
+  Write(At("late"), PseudoRandom(5000, 9));
+  bool done = false;
+  auto report = CheckRepository(*repo_, {}, [&](std::string_view stage, uint64_t, uint64_t) {
+    if (done || stage != "snapshots") return;
+    done = true;
+    ASSERT_TRUE(IsOk(RunBackup(**other, Options(), watcher_)));
+  });
+  EXPECT_TRUE(done);
+  ASSERT_TRUE(IsOk(report));
+  EXPECT_EQ(report->snapshots, 3U);
+  EXPECT_EQ(Damaged(*report), Names());
+  EXPECT_EQ(Files(*report), FileCounts());
+}
+
 // What the log has given up may be there or not, whole or not.
 TEST_F(CheckDataTest, CondemnedPacksAreNoDamage) {
   auto list = repo_->snapshots().List();
