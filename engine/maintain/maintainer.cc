@@ -137,6 +137,20 @@ Status Maintainer::MarkSnapshots(RepositoryView& view) {
   return {};
 }
 
+// A snapshot that came while this looked has brought packs along that were not looked at: then it
+// cannot be told here whether anything is missing.
+Status Maintainer::CountMissing(RepositoryView& view) {
+  if (view.marks->missing() == 0) return {};
+  BKFS_TRY(repo_.RefreshIndex());
+  BKFS_ASSIGN(auto segments, repo_.index().Segments());
+  if (segments != view.segments) return {};
+  view.missing = view.marks->missing();
+  repo_.log().Warning(std::to_string(view.missing) +
+                      " pieces of files are missing from the store ('bkfs check' tells which files "
+                      "that is)");
+  return {};
+}
+
 Result<RepositoryView> Maintainer::Look() {
   Status trouble;
   for (int look = 0; look < kLooks; ++look) {
@@ -148,16 +162,13 @@ Result<RepositoryView> Maintainer::Look() {
     BKFS_TRY(HandleLeases(view));
     BKFS_TRY(repo_.RefreshIndex());
     BKFS_TRY(ReadStore(view));
+    BKFS_ASSIGN(view.segments, repo_.index().Segments());
     BKFS_ASSIGN(UsageMarks marks, UsageMarks::Begin(repo_, view.store, *view.log));
     view.marks = std::make_unique<UsageMarks>(std::move(marks));
     trouble = MarkSnapshots(view);
     if (trouble.ok()) trouble = LookAtLeasesAgain(view);
     if (trouble.ok()) {
-      if (view.marks->missing() > 0) {
-        repo_.log().Warning(std::to_string(view.marks->missing()) +
-                            " pieces of files are missing from the store ('bkfs check' tells which "
-                            "files that is)");
-      }
+      BKFS_TRY(CountMissing(view));
       return view;
     }
     // A snapshot that was forgotten while it was looked at may have lost its directories.

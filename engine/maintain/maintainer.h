@@ -28,7 +28,9 @@ struct RepositoryView {
   int64_t now_ns = 0;  // by the store's clock
   LeaseTable leases;
   size_t snapshots = 0;
+  uint64_t missing = 0;  // pieces of files that snapshots lack for sure
   StoredPacks store;
+  std::vector<IndexId> segments;      // of the index that the marks are made over
   std::unique_ptr<UsageMarks> marks;  // never null
 };
 
@@ -76,6 +78,7 @@ class Maintainer {
   Status LookAtLeasesAgain(RepositoryView& view);
   Status CheckRefused(const SnapshotList& list);
   Status MarkSnapshots(RepositoryView& view);
+  Status CountMissing(RepositoryView& view);
   uint64_t LowestInForce(const RepositoryView& view, const std::vector<PackId>& doomed);
 
   Repository& repo_;

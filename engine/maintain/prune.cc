@@ -141,7 +141,7 @@ void PruneRun::Count(RepositoryView& view, const std::vector<PackId>& condemned,
     report_.unused_bytes += UnusedBytes(pack, repo_.blobs().CanRead(pack.kind));
   }
   report_.waiting_for = verdict.waiting_for;
-  report_.missing_blobs = view.marks->missing();
+  report_.missing_blobs = view.missing;
   report_.refused = view.leases.refused;
 }
 

@@ -195,6 +195,48 @@ TEST_F(CheckDataTest, ABackupBesideItIsNoDamage) {
   EXPECT_EQ(Files(*report), FileCounts());
 }
 
+class ListHook final : public BorrowedBackend {
+ public:
+  ListHook(Backend& inner, std::function<void(const std::string&)> hook)
+      : BorrowedBackend(inner), hook_(std::move(hook)) {}
+  Status List(const std::string& prefix,
+              const std::function<Status(const std::string&, uint64_t)>& visit) override {
+    hook_(prefix);
+    return BorrowedBackend::List(prefix, visit);
+  }
+
+ private:
+  const std::function<void(const std::string&)> hook_;
+};
+
+// The same beside prune, whose marks are made over the index that it has read.
+TEST_F(CheckDataTest, ABackupBesidePruneLacksNothing) {
+  auto other =
+      Repository::Open(std::make_unique<BorrowedBackend>(store_), test_.CloneMaster(),
+                       {.cache_directory = scratch_.path() + "/other"}, test_.log(), test_.clock());
+  ASSERT_TRUE(IsOk(other));
+  Write(At("late"), PseudoRandom(5000, 9));
+  bool done = false;
+  auto backup = [&](const std::string& prefix) {
+    if (done || prefix != "snapshots/") return;
+    done = true;
+    ASSERT_TRUE(IsOk(RunBackup(**other, Options(), watcher_)));
+  };
+  auto pruning = Repository::Open(std::make_unique<ListHook>(store_, backup), test_.CloneMaster(),
+                                  {.cache_directory = scratch_.path() + "/pruning"}, test_.log(),
+                                  test_.clock());
+  ASSERT_TRUE(IsOk(pruning));
+  auto pruned = Prune(**pruning, PruneOptions());
+  ASSERT_TRUE(IsOk(pruned));
+  EXPECT_TRUE(done);
+  EXPECT_EQ(pruned->missing_blobs, 0U);
+  // What is missing indeed is told.
+  ASSERT_TRUE(IsOk(store_.Remove(contents_[0])));
+  pruned = Prune(**pruning, PruneOptions());
+  ASSERT_TRUE(IsOk(pruned));
+  EXPECT_GT(pruned->missing_blobs, 0U);
+}
+
 // What the log has given up may be there or not, whole or not.
 TEST_F(CheckDataTest, CondemnedPacksAreNoDamage) {
   auto list = repo_->snapshots().List();
