@@ -226,7 +226,7 @@ class MaintenanceTest(RepositoryTest):
             os.kill(pid, signal.SIGCONT)
 
     def copy_in(self):
-        run('rsync', '-a', '--fsync', self.source + '/', self.incoming('m') + '/')
+        run('rsync', '-a', '--delete', '--fsync', self.source + '/', self.incoming('m') + '/')
 
     def test_a_machine_that_slept(self):
         self.change()
