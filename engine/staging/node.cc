@@ -8,7 +8,7 @@ namespace bkfs {
 
 namespace {
 constexpr uint8_t kNodeVersion = 1;
-constexpr uint8_t kSeriesVersion = 2;  // 1: without last_lease, lost and inherited
+constexpr uint8_t kSeriesVersion = 2;  // 1: without last.lease, lost and inherited
 constexpr uint8_t kLoaded = 1;
 constexpr uint8_t kClean = 2;
 constexpr uint8_t kOrphan = 4;
@@ -74,11 +74,11 @@ Bytes EncodeSeries(const SeriesRecord& series) {
   Bytes out{kSeriesVersion, static_cast<uint8_t>(series.ended),
             static_cast<uint8_t>(series.changed)};
   AppendInt(out, series.root);
-  Append(out, series.last_snapshot.view());
+  Append(out, series.last.snapshot.view());
   AppendInt(out, series.last_snapshot_ns);
   AppendInt(out, static_cast<uint32_t>(series.name.size()));
   Append(out, AsBytes(series.name));
-  Append(out, series.last_lease.view());
+  Append(out, series.last.lease.view());
   const Bytes lost = series.lost.Encode();
   AppendInt(out, static_cast<uint32_t>(lost.size()));
   Append(out, lost);
@@ -86,7 +86,7 @@ Bytes EncodeSeries(const SeriesRecord& series) {
   Append(out, series.inherited.lease.view());
   AppendInt(out, static_cast<uint32_t>(series.inherited.root.size()));
   Append(out, series.inherited.root);
-  Append(out, series.last_root);
+  Append(out, series.last.root);
   return out;
 }
 
@@ -103,7 +103,7 @@ Result<SeriesRecord> DecodeSeries(ByteView bytes) {
   const auto length = in.Take<uint32_t>();
   series.name = AsText(in.TakeBytes(length));
   if (!in.ok() || !snapshot.ok()) return Unreadable("series");
-  series.last_snapshot = *snapshot;
+  series.last.snapshot = *snapshot;
   if (version > 1) {
     auto lease = LeaseId::FromBytes(in.TakeBytes(LeaseId::kSize));
     ByteView lost = in.TakeBytes(in.Take<uint32_t>());
@@ -111,12 +111,12 @@ Result<SeriesRecord> DecodeSeries(ByteView bytes) {
     auto from_lease = LeaseId::FromBytes(in.TakeBytes(LeaseId::kSize));
     ByteView from_root = in.TakeBytes(in.Take<uint32_t>());
     if (!in.ok() || !lease.ok() || !from.ok() || !from_lease.ok()) return Unreadable("series");
-    series.last_lease = *lease;
+    series.last.lease = *lease;
     series.inherited = {*from, *from_lease, Bytes(from_root.begin(), from_root.end())};
     BKFS_ASSIGN(series.lost, LostFiles::Decode(lost));
   }
   ByteView root = in.TakeBytes(in.remaining());
-  series.last_root.assign(root.begin(), root.end());
+  series.last.root.assign(root.begin(), root.end());
   return series;
 }
 

@@ -52,17 +52,13 @@ struct SeriesRecord {
   std::string name;
   NodeId root = 0;
   bool ended = false;    // not shown in /incoming
-  bool changed = false;  // differs from last_root
-  SnapshotId last_snapshot;
+  bool changed = false;  // differs from last.root
+  TreeBase last;         // the series' last snapshot
   int64_t last_snapshot_ns = 0;
-  LeaseId last_lease;  // that it was made under; zero: not known
-  LostFiles lost;      // since the last snapshot that something was written for
-  Bytes last_root;     // EncodeEntry of the last snapshot's root; empty: none
+  LostFiles lost;  // since the last snapshot that something was written for
   // After a renaming, until the first snapshot under the new name: what the tree goes on from.
   TreeBase inherited;
-  TreeBase base() const {
-    return inherited.root.empty() ? TreeBase{last_snapshot, last_lease, last_root} : inherited;
-  }
+  const TreeBase& base() const { return inherited.root.empty() ? last : inherited; }
 };
 Bytes EncodeSeries(const SeriesRecord& series);
 Result<SeriesRecord> DecodeSeries(ByteView bytes);

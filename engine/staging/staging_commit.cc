@@ -122,7 +122,7 @@ Result<SnapshotId> StagingImpl::TryCommitSeries(const std::string& name) {
     MutexLock lock(tree_mutex_);
     Series* series = FindSeries(name);
     if (!series) return Status(Code::kNotFound, "no such series");
-    if (!series->record.changed) return series->record.last_snapshot;
+    if (!series->record.changed) return series->record.last.snapshot;
     generation = series->change_count;
     BKFS_ASSIGN(NodePtr node, Load(series->record.root));
     Journal::Batch batch;
@@ -137,13 +137,13 @@ Result<SnapshotId> StagingImpl::TryCommitSeries(const std::string& name) {
     }
     BKFS_TRY(Save(batch));
     root = *std::move(stored);
-    if (!series->record.last_root.empty()) {
-      BKFS_ASSIGN(Entry last, DecodeEntry(series->record.last_root));
+    if (!series->record.last.root.empty()) {
+      BKFS_ASSIGN(Entry last, DecodeEntry(series->record.last.root));
       if (SameRoot(last, root)) {
         series->record.changed = false;
         series->record.inherited = {};
         BKFS_TRY(SaveSeries(*series));
-        return series->record.last_snapshot;
+        return series->record.last.snapshot;
       }
     }
   }
@@ -164,7 +164,7 @@ Result<SnapshotId> StagingImpl::FinishCommit(const std::string& name, const Entr
   body.lease = lease_->id();
   {
     MutexLock lock(tree_mutex_);
-    if (Series* series = FindSeries(name)) body.parent = series->record.last_snapshot;
+    if (Series* series = FindSeries(name)) body.parent = series->record.last.snapshot;
   }
   BKFS_TRY(writer_->Flush());
   const WriterStats after = writer_->stats();
@@ -175,10 +175,8 @@ Result<SnapshotId> StagingImpl::FinishCommit(const std::string& name, const Entr
   {
     MutexLock lock(tree_mutex_);
     if (Series* series = FindSeries(name)) {
-      series->record.last_snapshot = snapshot->id;
+      series->record.last = {snapshot->id, snapshot->body.lease, EncodeEntry(root)};
       series->record.last_snapshot_ns = snapshot->body.time_ns;
-      series->record.last_lease = snapshot->body.lease;
-      series->record.last_root = EncodeEntry(root);
       series->record.inherited = {};
       series->record.changed = series->change_count != generation;
       if (generation > series->lost_at) series->record.lost = {};
@@ -260,7 +258,7 @@ Result<std::string> StagingImpl::State(NodeId id) {
     const NodeId dir = node->is_directory() ? id : node->parent;
     if (!series->record.changed) return std::string("snapshot");
     BKFS_ASSIGN(NodePtr directory, Load(dir));
-    if (directory->clean && !series->record.last_snapshot.is_zero()) {
+    if (directory->clean && !series->record.last.snapshot.is_zero()) {
       return std::string("snapshot");
     }
     extents = node->entry.extents;
@@ -291,8 +289,8 @@ Result<std::string> StagingImpl::StatusText() {
     } else {
       out += series.record.changed ? "changed since the last snapshot\n" : "in a snapshot\n";
     }
-    if (!series.record.last_snapshot.is_zero()) {
-      out += "  last snapshot: " + series.record.last_snapshot.hex() + " " +
+    if (!series.record.last.snapshot.is_zero()) {
+      out += "  last snapshot: " + series.record.last.snapshot.hex() + " " +
              FormatRfc3339(series.record.last_snapshot_ns / 1'000'000'000 * 1'000'000'000) + "\n";
       if (series.last_stored_bytes > 0) {
         out += "  sent for it: " + HumanBytes(series.last_stored_bytes) + " (" +

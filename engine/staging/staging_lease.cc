@@ -81,7 +81,7 @@ Result<LeasePins> StagingImpl::Heed(const std::shared_ptr<const CondemnedPacks>&
     for (const auto& [name, series] : series_) {
       if (series.record.ended) continue;
       pins.uncommitted = pins.uncommitted || series.record.changed;
-      const TreeBase base = series.record.base();
+      const TreeBase& base = series.record.base();
       if (base.root.empty()) continue;
       BKFS_ASSIGN(Entry root, DecodeEntry(base.root));
       if (!root.directory.is_zero()) pins.roots.push_back(root.directory);
@@ -107,7 +107,7 @@ bool StagingImpl::IsClean() {
 
 // Whether the snapshot that the series builds on exists: then nothing of it can have been deleted.
 Result<bool> StagingImpl::BaseCounts(const Series& series) {
-  const TreeBase base = series.record.base();
+  const TreeBase& base = series.record.base();
   if (base.root.empty()) return true;
   auto there = repo_.store().Size(SnapshotName(base.snapshot));
   if (!there.ok() && there.code() != Code::kNotFound) return there.status();
@@ -137,7 +137,7 @@ Status StagingImpl::ConfirmBases(std::string_view only) {
 }
 
 Result<bool> StagingImpl::DistrustUnlessCounts(Series& series) {
-  const TreeBase base = series.record.base();
+  const TreeBase& base = series.record.base();
   if (series.record.ended || base.root.empty()) return false;
   BKFS_ASSIGN(bool counts, BaseCounts(series));
   if (counts) return false;
@@ -205,7 +205,7 @@ Status StagingImpl::DistrustStored(Series& series, bool whole) {
     BKFS_TRY(Save(batch));
   }
   if (whole) {
-    series.record.last_root.clear();
+    series.record.last.root.clear();
     series.record.inherited = {};
   }
   series.record.changed = true;

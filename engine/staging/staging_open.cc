@@ -148,8 +148,8 @@ Status StagingImpl::ResetSeries(Series& series) {
   BKFS_TRY(DropTree(series.record.root, batch));
   BKFS_TRY(journal_->Write(batch));
   generations_.erase(GenerationOf(series.record.root));
-  if (series.record.last_root.empty()) return BeginTree(series, Entry{}, series.record.changed);
-  BKFS_ASSIGN(Entry root, DecodeEntry(series.record.last_root));
+  if (series.record.last.root.empty()) return BeginTree(series, Entry{}, series.record.changed);
+  BKFS_ASSIGN(Entry root, DecodeEntry(series.record.last.root));
   return BeginTree(series, root, false);
 }
 
@@ -270,7 +270,7 @@ Status StagingImpl::AdoptNewest(Series& series, const SnapshotList& list) {
   if (!newest) {
     return series.record.root == 0 ? BeginTree(series, Entry{}, true) : OkStatus();
   }
-  if (newest->id == series.record.last_snapshot) return {};
+  if (newest->id == series.record.last.snapshot) return {};
   if (newest->body.time_ns < series.record.last_snapshot_ns) return {};
   auto root = repo_.snapshots().Root(*newest);
   if (!root.ok()) return root.status();
@@ -280,10 +280,8 @@ Status StagingImpl::AdoptNewest(Series& series, const SnapshotList& list) {
     BKFS_TRY(journal_->Write(batch));
     generations_.erase(GenerationOf(series.record.root));
   }
-  series.record.last_snapshot = newest->id;
+  series.record.last = {newest->id, newest->body.lease, EncodeEntry(*root)};
   series.record.last_snapshot_ns = newest->body.time_ns;
-  series.record.last_lease = newest->body.lease;
-  series.record.last_root = EncodeEntry(*root);
   return BeginTree(series, *root, false);
 }
 
@@ -291,8 +289,8 @@ Status StagingImpl::SweepTrees() {
   std::vector<Entry> roots;
   for (const auto& [name, series] : series_) {
     if (series.record.changed) return {};  // its nodes may refer to any of them
-    if (series.record.last_root.empty()) continue;
-    BKFS_ASSIGN(Entry root, DecodeEntry(series.record.last_root));
+    if (series.record.last.root.empty()) continue;
+    BKFS_ASSIGN(Entry root, DecodeEntry(series.record.last.root));
     roots.push_back(std::move(root));
   }
   return SweepUnreachableTrees(*journal_, roots);

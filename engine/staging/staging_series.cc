@@ -14,7 +14,7 @@ Result<std::vector<SeriesInfo>> StagingImpl::ListSeries() {
     info.root = series.record.root;
     info.changed = series.record.changed;
     info.open_for_writing = series.open_writers;
-    info.last_snapshot = series.record.last_snapshot;
+    info.last_snapshot = series.record.last.snapshot;
     info.last_snapshot_ns = series.record.last_snapshot_ns;
     info.last_error = series.last_error;
     out.push_back(std::move(info));
@@ -42,7 +42,7 @@ Result<NodeAttr> StagingImpl::CreateSeries(std::string_view name, const NewNode&
   {
     MutexLock lock(tree_mutex_);
     const Series* series = FindSeries(name);
-    builds = series && !series->record.last_root.empty();
+    builds = series && !series->record.last.root.empty();
   }
   if (builds) {
     BKFS_TRY(lease_->Renew());
@@ -60,7 +60,7 @@ Status StagingImpl::AdoptSeries(std::string_view name, const NewNode& how,
   MutexLock lock(tree_mutex_);
   if (FindSeries(name)) return {Code::kExists, "this series is staged already"};
   Series& series = series_[std::string(name)];
-  const bool known = !series.record.last_root.empty();
+  const bool known = !series.record.last.root.empty();
   series.record.name = name;
   series.record.root = 0;
   series.last_activity = repo_.clock().MonotonicNanos();
@@ -69,7 +69,7 @@ Status StagingImpl::AdoptSeries(std::string_view name, const NewNode& how,
     for (const auto& snapshot : list->snapshots) elsewhere |= snapshot->body.name == name;
   }
   if (known) {
-    BKFS_ASSIGN(Entry root, DecodeEntry(series.record.last_root));
+    BKFS_ASSIGN(Entry root, DecodeEntry(series.record.last.root));
     BKFS_TRY(BeginTree(series, root, false));
   }
   if (elsewhere) BKFS_TRY(AdoptNewest(series, *list));
@@ -125,7 +125,7 @@ void StagingImpl::ForgetGeneration(uint64_t generation) {
 }
 
 Result<bool> StagingImpl::IsUntouched(const Series& series) {
-  if (!series.record.last_snapshot.is_zero() || series.open_writers > 0) return false;
+  if (!series.record.last.snapshot.is_zero() || series.open_writers > 0) return false;
   return IsEmpty(series.record.root);
 }
 
@@ -150,16 +150,12 @@ Status StagingImpl::RenameSeries(std::string_view name, std::string_view new_nam
   Series to = *from;
   to.record.name = new_name;
   to.record.changed = true;
-  to.record.last_snapshot = {};
+  to.record.last = {};
   to.record.last_snapshot_ns = 0;
-  to.record.last_lease = {};
-  to.record.last_root.clear();
   to.record.inherited = from->record.base();
   if (auto known = series_.find(new_name); known != series_.end()) {
-    to.record.last_snapshot = known->second.record.last_snapshot;
+    to.record.last = known->second.record.last;
     to.record.last_snapshot_ns = known->second.record.last_snapshot_ns;
-    to.record.last_lease = known->second.record.last_lease;
-    to.record.last_root = known->second.record.last_root;
   }
   ++to.change_count;
   to.last_activity = repo_.clock().MonotonicNanos();
@@ -172,7 +168,7 @@ Status StagingImpl::RenameSeries(std::string_view name, std::string_view new_nam
   old.open_writers = 0;
   old.last_error = {};
   batch.Put(journal_keys::SeriesKey(HashName(new_name)), EncodeSeries(to.record));
-  if (old.record.last_snapshot.is_zero()) {
+  if (old.record.last.snapshot.is_zero()) {
     batch.Delete(journal_keys::SeriesKey(HashName(name)));
   } else {
     batch.Put(journal_keys::SeriesKey(HashName(name)), EncodeSeries(old.record));
@@ -181,7 +177,7 @@ Status StagingImpl::RenameSeries(std::string_view name, std::string_view new_nam
   if (replaced != 0) ForgetGeneration(replaced);
   generations_[GenerationOf(to.record.root)] = new_name;
   series_.insert_or_assign(std::string(new_name), std::move(to));
-  if (old.record.last_snapshot.is_zero()) {
+  if (old.record.last.snapshot.is_zero()) {
     series_.erase(series_.find(name));
   } else {
     series_.insert_or_assign(std::string(name), std::move(old));
