@@ -210,6 +210,7 @@ Status StagingImpl::BeginTree(Series& series, const Entry& root, bool changed) {
   node->clean = !changed;
   node->loaded = root.directory.is_zero();
   series.record.root = id;
+  series.record.inherited = {};
   series.record.ended = false;
   series.record.changed = changed;
   series.links_loaded = false;

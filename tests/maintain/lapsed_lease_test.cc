@@ -349,6 +349,32 @@ TEST_F(LapsedLeaseTest, ARenamedSeriesKeepsWhatItGoesOnFrom) {
   EXPECT_EQ(Commit()["/dir/large"], kLarge);
 }
 
+// Ended and begun again, it rests on its own last snapshot, whatever it had been renamed from.
+TEST_F(LapsedLeaseTest, ARenamedSeriesThatIsBegunAgainRestsOnItsOwn) {
+  Mount();
+  NodeId root = mount_.Series("s");
+  Write(staging().Create(root, "dir", {.kind = EntryKind::kDirectory})->id, "large", kLarge);
+  auto first = staging().Commit("s");
+  ASSERT_TRUE(IsOk(first));
+  ASSERT_TRUE(IsOk(staging().EndSeries("s")));
+  Write(mount_.Series("before"), "other", kSmall);
+  ASSERT_TRUE(IsOk(staging().Commit("before")));
+  ASSERT_TRUE(IsOk(staging().RenameSeries("before", "s")));
+  ASSERT_TRUE(IsOk(staging().Unlink(mount_.Series("s"), "other")));
+  ASSERT_TRUE(IsOk(staging().EndSeries("s")));
+  root = mount_.Series("s");
+  Write(root, "small", kSmall);
+  ASSERT_TRUE(IsOk(ForgetSnapshots(*Maintainer(), {*first})));
+  for (int i = 0; i < 3; ++i) {
+    mount_.Close();
+    Mount();
+    Maintain();
+  }
+  auto files = Commit();
+  EXPECT_EQ(files["/dir/large"], kLarge);
+  EXPECT_EQ(files["/small"], kSmall);
+}
+
 TEST_F(LapsedLeaseTest, ListsOfLostFilesAreBounded) {
   Mount();
   const NodeId root = mount_.Series("s");
