@@ -23,6 +23,24 @@ Result<RepackedObject> Backend::Repack(std::span<const RepackPiece>) {
   return Status(Code::kUnsupported, Describe() + " copies nothing by itself");
 }
 
+Status Backend::RemoveAll(const std::vector<std::string>& names) {
+  Status first;
+  for (const std::string& name : names) {
+    Status removed = Remove(name);
+    if (first.ok() && !removed.Is(Code::kNotFound)) first = removed;
+  }
+  return first;
+}
+
+Result<int64_t> Backend::LockedUntil(const std::string& name) {
+  BKFS_TRY(Size(name).status());
+  return int64_t{0};
+}
+
+Status Backend::Lock(const std::string&, int64_t) {
+  return {Code::kUnsupported, Describe() + " cannot lock objects"};
+}
+
 Status CheckObjectName(std::string_view name) {
   // A bad name may hold anything and be of any length; the message stays short.
   Status bad(Code::kInvalid,

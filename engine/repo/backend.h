@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "engine/base/bytes.h"
 #include "engine/base/status.h"
@@ -34,7 +35,9 @@ struct RepackedObject {
 //
 // Names are '/'-separated words of [a-z0-9.-], at most 200 bytes, no empty word, no "." or "..";
 // anything else is kInvalid. An object is there whole or not at all: a Put that did not return OK
-// may have happened or not, but never in part. All functions are thread-safe and may block on I/O.
+// may have happened or not, but never in part. All functions are thread-safe and may block on I/O;
+// a store that is reached over a network tells the calling thread's watches what it moves, and obeys
+// them (engine/base/transfer.h).
 // Errors: kNotFound for an absent object, kNoSpace/kQuota/kDenied from the store, kUnavailable
 // where trying again may help, kIo otherwise. Every error names the object.
 class Backend {
@@ -60,8 +63,12 @@ class Backend {
   virtual Status List(
       const std::string& prefix,
       const std::function<Status(const std::string& name, uint64_t size)>& visit) = 0;
-  // kNotFound if it is not there. Durable when it returns.
+  // kNotFound if it is not there. Durable when it returns. kDenied, saying until when, while a lock
+  // keeps it there (see LockedUntil).
   virtual Status Remove(const std::string& name) = 0;
+  // The same for many, in as few requests as the store knows how. Those that are not there count as
+  // removed. Returns the first failure after trying them all.
+  virtual Status RemoveAll(const std::vector<std::string>& names);
   virtual Result<StoreSpace> Space() = 0;
 
   // A store that computes may offer this, so that what maintenance moves from one pack to another
@@ -77,6 +84,14 @@ class Backend {
   // The local store does not: the caller is the machine that would have to read the sources for
   // their hashes, and nothing is saved by copying what has been read in the kernel once more.
   virtual Result<RepackedObject> Repack(std::span<const RepackPiece> pieces);
+  // Some stores can keep an object from being removed by anybody before a time (S3: Object Lock,
+  // compliance mode); such a store locks what is to outlive a thief when it is put. Until when this
+  // object is locked, in ns since 1970; 0: it is not, or the store has no locks.
+  virtual Result<int64_t> LockedUntil(const std::string& name);
+  // Locks the object until then if it is not locked for longer. kUnsupported without locks.
+  virtual Status Lock(const std::string& name, int64_t until_ns);
+  // For how long from now the store locks what is put, in ns; 0 for a store without locks.
+  virtual int64_t LockSpan() const { return 0; }
   // For messages: "/srv/backup".
   virtual std::string Describe() const = 0;
 

@@ -318,6 +318,32 @@ TEST_P(BackendConformance, RemovedObjectsAreGone) {
   EXPECT_EQ(AsText(range), "other");
 }
 
+TEST_P(BackendConformance, ManyAreRemovedTogether) {
+  std::vector<std::string> names;
+  for (int i = 0; i < 30; ++i) names.push_back("packs/aa/" + std::to_string(i));
+  for (const auto& name : names) ASSERT_TRUE(backend().PutOne(name, AsBytes(name)).ok());
+  ASSERT_TRUE(backend().PutOne("packs/aa/stays", AsBytes("x")).ok());
+  names.push_back("packs/aa/never-was");
+  EXPECT_TRUE(backend().RemoveAll(names).ok());
+  EXPECT_EQ(ListAll(backend(), ""), (std::map<std::string, uint64_t>{{"packs/aa/stays", 1}}));
+  EXPECT_TRUE(backend().RemoveAll({}).ok());
+  EXPECT_EQ(backend().RemoveAll({"Bad name", "packs/aa/stays"}).code(), Code::kInvalid);
+  EXPECT_EQ(backend().Get("packs/aa/stays").code(), Code::kNotFound);
+}
+
+// Locks are told whether a store has them or not; a store without says no, and keeps nothing.
+TEST_P(BackendConformance, LocksAreTold) {
+  ASSERT_TRUE(backend().PutOne("packs/aa/b", AsBytes("x")).ok());
+  auto locked = backend().LockedUntil("packs/aa/b");
+  ASSERT_TRUE(locked.ok()) << locked.status().ToString();
+  EXPECT_EQ(backend().LockedUntil("packs/aa/absent").code(), Code::kNotFound);
+  EXPECT_EQ(*locked > 0, backend().LockSpan() > 0);
+  if (backend().LockSpan() == 0) {
+    EXPECT_EQ(backend().Lock("packs/aa/b", 1).code(), Code::kUnsupported);
+    EXPECT_TRUE(backend().Remove("packs/aa/b").ok());
+  }
+}
+
 TEST_P(BackendConformance, AnotherClientSeesTheSame) {
   auto other = store().OpenAgain();
   if (!other) return;  // a store that only this object knows
