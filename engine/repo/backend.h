@@ -36,10 +36,10 @@ struct RepackedObject {
 // Names are '/'-separated words of [a-z0-9.-], at most 200 bytes, no empty word, no "." or "..";
 // anything else is kInvalid. An object is there whole or not at all: a Put that did not return OK
 // may have happened or not, but never in part. All functions are thread-safe and may block on I/O;
-// a store that is reached over a network tells the calling thread's watches what it moves, and obeys
-// them (engine/base/transfer.h).
-// Errors: kNotFound for an absent object, kNoSpace/kQuota/kDenied from the store, kUnavailable
-// where trying again may help, kIo otherwise. Every error names the object.
+// a store that is reached over a network tells the calling thread's watches what it moves, and
+// obeys them (engine/base/transfer.h). Errors: kNotFound for an absent object,
+// kNoSpace/kQuota/kDenied from the store, kUnavailable where trying again may help, kIo otherwise.
+// Every error names the object.
 class Backend {
  public:
   virtual ~Backend() = default;
