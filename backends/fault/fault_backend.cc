@@ -6,6 +6,8 @@
 #include <thread>
 #include <utility>
 
+#include "engine/base/transfer.h"
+
 namespace bkfs {
 
 namespace {
@@ -69,11 +71,20 @@ FaultBackend::Verdict FaultBackend::Judge(Op op, const std::string& name) {
   return verdict;
 }
 
+// As a connection on which nothing comes: whoever watches may end it.
+Status FaultBackend::Wait(int64_t nanos) {
+  constexpr int64_t kLook = 20'000'000;
+  for (; nanos > 0; nanos -= kLook) {
+    BKFS_TRY(TellWaiting());
+    std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(nanos, kLook)));
+  }
+  return {};
+}
+
 std::optional<FaultBackend::Rule> FaultBackend::Decide(Op op, const std::string& name) {
   Verdict verdict = Judge(op, name);
-  if (verdict.delay_nanos > 0) {
-    std::this_thread::sleep_for(std::chrono::nanoseconds(verdict.delay_nanos));
-  }
+  Status ended = Wait(verdict.delay_nanos);
+  if (!ended.ok()) return Rule{.op = op, .action = Action::kFail, .error = std::move(ended)};
   if (verdict.rule) {
     verdict.rule->error = verdict.rule->error.WithContext(name.empty() ? Describe() : name);
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -38,9 +39,11 @@ class FaultBackend final : public Backend {
   };
 
   enum class Action : uint8_t {
-    kFail,   // not done; returns `error`
-    kLose,   // done, but the reply is lost: returns `error`. A Put "may have happened".
-    kDelay,  // waits `delay_nanos`, then goes on with the rules after this one
+    kFail,  // not done; returns `error`
+    kLose,  // done, but the reply is lost: returns `error`. A Put "may have happened".
+    // Waits `delay_nanos`, then goes on with the rules after this one; ends when the thread's
+    // watches say so.
+    kDelay,
     // A connection or object that ends too early. Get: the last `amount` bytes are missing, and OK.
     // ReadAt: the last `amount` bytes stay as they were, kCorrupt. Size: smaller by `amount`. List:
     // `error` after `amount` objects. Put, Remove, Space, ModifiedAt, Repack: as kFail.
@@ -76,11 +79,16 @@ class FaultBackend final : public Backend {
   // kUnavailable, as if the process had lost the store (or its life). If `last_is_lost`, the first
   // of those that fail is done all the same.
   void StopAfter(uint64_t operations, bool last_is_lost = false) BKFS_EXCLUDES(mutex_);
+  // As a store on another machine: nothing of it is near.
+  void MakeFar() { far_ = true; }
   // Operations asked for since the beginning, failed ones too.
   uint64_t Count(Op op = Op::kAny) const BKFS_EXCLUDES(mutex_);
 
   Result<Bytes> Get(const std::string& name) override;
   Status ReadAt(const std::string& name, uint64_t offset, MutableByteView out) override;
+  bool IsNear(const std::string& name, uint64_t offset, uint64_t length) override {
+    return !far_ && inner_.IsNear(name, offset, length);
+  }
   Status Put(const std::string& name, std::span<const ByteView> parts) override;
   Result<uint64_t> Size(const std::string& name) override;
   Result<int64_t> ModifiedAt(const std::string& name) override;
@@ -104,11 +112,13 @@ class FaultBackend final : public Backend {
 
   // Counts the operation, waits if a rule says so, and returns the rule that decides it.
   std::optional<Rule> Decide(Op op, const std::string& name) BKFS_EXCLUDES(mutex_);
+  static Status Wait(int64_t nanos);
   Verdict Judge(Op op, const std::string& name) BKFS_EXCLUDES(mutex_);
   Status PutFlipped(const std::string& name, std::span<const ByteView> parts, uint64_t bit);
 
   const std::unique_ptr<Backend> owned_;
   Backend& inner_;
+  std::atomic<bool> far_ = false;
   mutable Mutex mutex_;  // a leaf
   std::vector<Armed> rules_ BKFS_GUARDED_BY(mutex_);
   std::array<uint64_t, 10> counts_ BKFS_GUARDED_BY(mutex_){};  // by Op

@@ -5,15 +5,14 @@
 #include <linux/openat2.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <cstdio>
 #include <string_view>
-#include <vector>
+
+#include "engine/base/transfer.h"
 
 namespace bkfs {
 
@@ -32,16 +31,6 @@ int OpenWithoutLinks(int root, const char* relative, int flags) {
   return static_cast<int>(fd);
 }
 
-// Drops `done` bytes from the front of the list of buffers, and buffers that are empty then.
-void Advance(std::span<iovec>& todo, size_t done) {
-  while (!todo.empty() && done >= todo[0].iov_len) {
-    done -= todo[0].iov_len;
-    todo = todo.subspan(1);
-  }
-  if (todo.empty()) return;
-  todo[0].iov_base = static_cast<uint8_t*>(todo[0].iov_base) + done;
-  todo[0].iov_len -= done;
-}
 }  // namespace
 
 Status LocalError(int system_errno, const std::string& path) {
@@ -83,23 +72,16 @@ Result<UniqueFd> MakeFolderBelow(int root, const std::string& relative, const st
 }
 
 Status WriteParts(int fd, std::span<const ByteView> parts, const std::string& path) {
-  constexpr size_t kBatch = 1024;  // the kernel's limit
   uint64_t offset = 0;
-  std::vector<iovec> batch;
-  while (!parts.empty()) {
-    batch.clear();
-    for (ByteView part : parts.first(std::min(parts.size(), kBatch))) {
-      batch.push_back({const_cast<uint8_t*>(part.data()), part.size()});
-    }
-    parts = parts.subspan(batch.size());
-    std::span<iovec> todo(batch);
-    for (Advance(todo, 0); !todo.empty();) {
-      ssize_t n =
-          ::pwritev(fd, todo.data(), static_cast<int>(todo.size()), static_cast<off_t>(offset));
+  for (ByteView part : parts) {
+    while (!part.empty()) {
+      const ByteView piece = part.first(std::min(part.size(), kTransferPiece));
+      BKFS_TRY(TellSending(piece.size()));
+      const ssize_t n = ::pwrite(fd, piece.data(), piece.size(), static_cast<off_t>(offset));
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return LocalError(errno, path);
       offset += static_cast<uint64_t>(n);
-      Advance(todo, static_cast<size_t>(n));
+      part = part.subspan(static_cast<size_t>(n));
     }
   }
   return {};

@@ -19,6 +19,7 @@
 #include "engine/base/clock.h"
 #include "engine/base/fd.h"
 #include "engine/base/mutex.h"
+#include "engine/base/transfer.h"
 
 namespace bkfs {
 
@@ -144,6 +145,7 @@ Result<Bytes> LocalBackend::Get(const std::string& name) {
   }
   Bytes data(object.size);
   BKFS_TRY(PreadAll(object.file->get(), data, 0, PathOf(name)));
+  BKFS_TRY(TellReceivedAll(data.size()));
   return data;
 }
 
@@ -154,7 +156,7 @@ Status LocalBackend::ReadAt(const std::string& name, uint64_t offset, MutableByt
   }
   BKFS_TRY(PreadAll(object.file->get(), out, offset, PathOf(name)));
   hot_.Keep(name, std::move(object.file));
-  return {};
+  return TellReceivedAll(out.size());
 }
 
 Result<uint64_t> LocalBackend::Size(const std::string& name) {

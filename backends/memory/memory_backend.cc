@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "engine/base/transfer.h"
 #include "engine/crypto/hash.h"
 #include "engine/format/pack.h"
 
@@ -19,6 +20,7 @@ Result<MemoryBackend::Stored> MemoryBackend::Find(const std::string& name) const
 
 Result<Bytes> MemoryBackend::Get(const std::string& name) {
   BKFS_ASSIGN(Stored stored, Find(name));
+  BKFS_TRY(TellReceivedAll(stored.object->size()));
   return Bytes(*stored.object);
 }
 
@@ -29,7 +31,7 @@ Status MemoryBackend::ReadAt(const std::string& name, uint64_t offset, MutableBy
     return {Code::kCorrupt, name + " ends too early: it has been cut"};
   }
   std::copy_n(object->data() + offset, out.size(), out.data());
-  return {};
+  return TellReceivedAll(out.size());
 }
 
 Status MemoryBackend::Put(const std::string& name, std::span<const ByteView> parts) {
@@ -38,7 +40,13 @@ Status MemoryBackend::Put(const std::string& name, std::span<const ByteView> par
   for (ByteView part : parts) size += part.size();
   Bytes data;
   data.reserve(size);
-  for (ByteView part : parts) Append(data, part);
+  for (ByteView part : parts) {
+    for (; !part.empty(); part = part.subspan(std::min(part.size(), kTransferPiece))) {
+      const ByteView piece = part.first(std::min(part.size(), kTransferPiece));
+      BKFS_TRY(TellSending(piece.size()));
+      Append(data, piece);
+    }
+  }
   auto object = std::make_shared<const Bytes>(std::move(data));
 
   MutexLock lock(mutex_);

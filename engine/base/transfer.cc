@@ -47,6 +47,13 @@ Status TellReceived(uint64_t bytes) {
   return WatchChain::Each([bytes](TransferWatch& watch) { return watch.Received(bytes); });
 }
 
+Status TellReceivedAll(uint64_t bytes) {
+  for (uint64_t told = 0; told < bytes; told += kTransferPiece) {
+    BKFS_TRY(TellReceived(std::min<uint64_t>(bytes - told, kTransferPiece)));
+  }
+  return {};
+}
+
 Status TellWaiting() {
   return WatchChain::Each([](TransferWatch& watch) { return watch.Waiting(); });
 }
@@ -54,7 +61,7 @@ Status TellWaiting() {
 Status SleepWatched(int64_t nanos) {
   const int64_t until = NowNs() + nanos;
   for (;;) {
-    BKFS_TRY(TellWaiting());
+    BKFS_TRY(WatchChain::Each([](TransferWatch& watch) { return watch.Sleeping(); }));
     const int64_t left = until - NowNs();
     if (left <= 0) return {};
     std::this_thread::sleep_for(std::chrono::nanoseconds(std::min(left, kLookNs)));

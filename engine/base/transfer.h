@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 
@@ -20,6 +21,8 @@ class TransferWatch {
   virtual Status Received(uint64_t /*bytes*/) { return {}; }
   // Nothing moves at the moment.
   virtual Status Waiting() { return {}; }
+  // The thread sleeps on purpose, as another watch or a plan of its own wants it.
+  virtual Status Sleeping() { return Waiting(); }
 };
 
 // From its construction to its end, what this thread moves is told to `watch` too. Scopes nest, the
@@ -37,13 +40,17 @@ class WatchScope {
   WatchScope* const outer_;
 };
 
-// For who moves bytes: at most 256 KiB at a time for Sending and Received, and Waiting at least four
-// times a second while nothing moves. The first failure of a watch is returned: give up at once.
+// For who moves bytes: at most kTransferPiece at a time for Sending and Received, and Waiting at
+// least four times a second while nothing moves. The first failure of a watch is returned: give up
+// at once.
+constexpr size_t kTransferPiece = 256 << 10;
 Status TellSending(uint64_t bytes);
 Status TellReceived(uint64_t bytes);
 Status TellWaiting();
-// Sleeps, and tells that it waits while it does.
+// Sleeps, and tells that it does.
 Status SleepWatched(int64_t nanos);
+// Tells of many bytes that came at once, piece by piece.
+Status TellReceivedAll(uint64_t bytes);
 
 // Ends what a thread waits for: kUnavailable after `limit_ns` on the monotonic clock, kInterrupted
 // when `interrupted` (may be empty; called about every 100 ms, on the waiting thread) says so.

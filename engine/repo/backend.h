@@ -48,6 +48,11 @@ class Backend {
   virtual Result<Bytes> Get(const std::string& name) = 0;
   // Exactly out.size() bytes from `offset`; kCorrupt when the object is shorter.
   virtual Status ReadAt(const std::string& name, uint64_t offset, MutableByteView out) = 0;
+  // Whether that range comes without a journey: a store on this machine, or a part that is kept
+  // here. Elsewhere it is worth asking for more at once. Does not tell whether the object is there.
+  virtual bool IsNear(const std::string& /*name*/, uint64_t /*offset*/, uint64_t /*length*/) {
+    return true;
+  }
   // Stores the concatenation of `parts` if there is no such object yet; kExists otherwise, whatever
   // that object holds. Durable when it returns OK.
   virtual Status Put(const std::string& name, std::span<const ByteView> parts) = 0;

@@ -13,6 +13,7 @@
 #include "engine/cache/index_cache.h"
 #include "engine/crypto/hash.h"
 #include "tests/support/scratch.h"
+#include "tests/support/test_logger.h"
 
 namespace bkfs {
 
@@ -48,23 +49,6 @@ inline PackFooter FooterOf(uint64_t first, uint32_t count) {
   }
   return footer;
 }
-
-// Keeps the warnings, so that tests can see that there was one.
-class TestLogger final : public Logger {
- public:
-  void Log(LogLevel level, std::string_view message) override {
-    MutexLock lock(mutex_);
-    if (level == LogLevel::kWarning) warnings_ += std::string(message) + "\n";
-  }
-  std::string Take() {
-    MutexLock lock(mutex_);
-    return std::exchange(warnings_, {});
-  }
-
- private:
-  Mutex mutex_;
-  std::string warnings_ BKFS_GUARDED_BY(mutex_);
-};
 
 class CacheTest : public testing::Test {
  protected:

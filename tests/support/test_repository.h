@@ -35,6 +35,9 @@ class BorrowedBackend : public Backend {
   Status ReadAt(const std::string& name, uint64_t offset, MutableByteView out) override {
     return inner_.ReadAt(name, offset, out);
   }
+  bool IsNear(const std::string& name, uint64_t offset, uint64_t length) override {
+    return inner_.IsNear(name, offset, length);
+  }
   Status Put(const std::string& name, std::span<const ByteView> parts) override {
     return inner_.Put(name, parts);
   }
@@ -49,6 +52,13 @@ class BorrowedBackend : public Backend {
   Result<RepackedObject> Repack(std::span<const RepackPiece> pieces) override {
     return inner_.Repack(pieces);
   }
+  Result<int64_t> LockedUntil(const std::string& name) override {
+    return inner_.LockedUntil(name);
+  }
+  Status Lock(const std::string& name, int64_t until_ns) override {
+    return inner_.Lock(name, until_ns);
+  }
+  int64_t LockSpan() const override { return inner_.LockSpan(); }
   std::string Describe() const override { return inner_.Describe(); }
 
  private:
