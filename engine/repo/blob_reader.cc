@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/repo/blob_reader.h"
 
+#include <algorithm>
+
 #include "engine/codec/frame_codec.h"
 #include "engine/crypto/hash.h"
 
 namespace bkfs {
 
 namespace {
+constexpr uint64_t kMostTogether = 4 << 20;  // bytes of neighbouring frames in one request
+constexpr uint64_t kMostGap = 64 << 10;      // fetched in vain between two of them
+
 FrameCodec& ThreadCodec() {
   thread_local FrameCodec codec;
   return codec;
@@ -26,6 +31,7 @@ BlobReader::BlobReader(Backend& store, IndexCache& index, const KeyMaterial& key
       refresh_(std::move(refresh)),
       tree_id_key_(TreeIdKey(key.id_key.view())),
       frames_(options.frame_cache_bytes),
+      windows_(store, options.window_bytes),
       pack_keys_(epochs),
       prefetch_(options.prefetch_threads, 16) {}
 
@@ -134,7 +140,8 @@ Result<FramePtr> BlobReader::LoadFrame(PackKind kind, const BlobLocation& at) {
     return Status(Code::kCorrupt, name + ": frame is larger than the format allows");
   }
   Bytes sealed(at.frame.length);
-  Status read = store_.ReadAt(name, at.frame.offset, sealed);
+  Status read =
+      windows_.Read({at.pack, kind, pack.size, name}, at.frame.offset, MutableByteView(sealed));
   if (read.Is(Code::kNotFound)) {
     return Status(Code::kNotFound, name + " is missing from the store");
   }
@@ -150,18 +157,59 @@ Result<FramePtr> BlobReader::LoadFrame(PackKind kind, const BlobLocation& at) {
   return FramePtr(std::make_shared<DecodedFrame>(std::move(plain).value()));
 }
 
-void BlobReader::Prefetch(PackKind kind, const std::vector<BlobId>& ids) {
-  if (!CanRead(kind)) return;
+std::vector<BlobLocation> BlobReader::NotCached(PackKind kind, const std::vector<BlobId>& ids) {
+  std::vector<BlobLocation> places;
   FrameKey last{~0U, ~0U, 0};
   for (const auto& id : ids) {
     auto at = index_.Find(id);
     if (!at.ok() || !*at) continue;
     const BlobLocation place = **at;
-    FrameKey key{place.pack, place.frame.offset, static_cast<uint8_t>(kind)};
+    const FrameKey key{place.pack, place.frame.offset, static_cast<uint8_t>(kind)};
     if (key == last || frames_.Contains(key)) continue;
     last = key;
+    places.push_back(place);
+  }
+  return places;
+}
+
+// In the order of their first blobs: what is read first is fetched first.
+std::vector<BlobReader::Group> BlobReader::GroupByRange(PackKind kind,
+                                                        std::vector<BlobLocation> places) {
+  std::vector<Group> groups;
+  for (BlobLocation& place : places) {
+    const uint64_t begin = place.frame.offset;
+    const uint64_t end = begin + place.frame.length;
+    if (!groups.empty() && !groups.back().is_near && groups.back().pack.number == place.pack) {
+      Group& last = groups.back();
+      if (begin >= last.begin && begin <= last.end + kMostGap &&
+          std::max(end, last.end) - last.begin <= kMostTogether) {
+        last.end = std::max(end, last.end);
+        last.places.push_back(std::move(place));
+        continue;
+      }
+    }
+    auto pack = index_.Pack(place.pack);
+    if (!pack.ok()) continue;
+    const std::string name = PackName(pack->id);
+    const bool is_near = store_.IsNear(name, begin, end - begin);
+    Group group{{place.pack, kind, pack->size, name}, begin, end, is_near, {}};
+    group.places.push_back(std::move(place));
+    groups.push_back(std::move(group));
+  }
+  return groups;
+}
+
+void BlobReader::Prefetch(PackKind kind, const std::vector<BlobId>& ids) {
+  if (!CanRead(kind)) return;
+  for (Group& group : GroupByRange(kind, NotCached(kind, ids))) {
     // An error is met again, and told, by whoever reads the blob.
-    if (!prefetch_.TrySubmit([this, kind, place] { (void)Frame(kind, place); })) return;
+    auto load = [this, kind, wanted = std::make_shared<const Group>(std::move(group))] {
+      if (wanted->places.size() > 1) {
+        windows_.Fetch(wanted->pack, wanted->begin, wanted->end - wanted->begin);
+      }
+      for (const BlobLocation& place : wanted->places) (void)Frame(kind, place);
+    };
+    if (!prefetch_.TrySubmit(std::move(load))) return;
   }
 }
 

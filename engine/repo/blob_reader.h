@@ -10,6 +10,7 @@
 #include "engine/repo/backend.h"
 #include "engine/repo/frame_cache.h"
 #include "engine/repo/pack_keys.h"
+#include "engine/repo/pack_windows.h"
 
 namespace bkfs {
 
@@ -34,6 +35,7 @@ class BlobReader {
  public:
   struct Options {
     uint64_t frame_cache_bytes = 64ULL << 20;
+    uint64_t window_bytes = 32ULL << 20;  // of sealed frames, of a store that is far
     size_t prefetch_threads = 2;
   };
   // References must outlive it. `refresh` reloads the index once when a blob is not known (another
@@ -47,13 +49,24 @@ class BlobReader {
   // damaged everywhere, the message names pack and blob. Other codes: the store is in trouble, and
   // there may be a sound copy.
   Result<BlobData> Read(PackKind kind, const BlobId& id);
-  // Starts loading the frames of these blobs, if there is a thread free. Errors are met by Read.
+  // Starts loading the frames of these blobs, if there is a thread free: frames that are neighbours
+  // in a pack far away in one request. Errors are met by Read.
   void Prefetch(PackKind kind, const std::vector<BlobId>& ids);
   // Consulted first; null to stop. The caller outlives its registration.
   void SetPending(PendingBlobs* pending);
   bool CanRead(PackKind kind) const;
 
  private:
+  // Frames of one pack that are fetched together.
+  struct Group {
+    PackWindows::Pack pack;
+    uint64_t begin = 0;
+    uint64_t end = 0;
+    bool is_near = true;  // of that, more than one is left to several threads
+    std::vector<BlobLocation> places;
+  };
+  std::vector<BlobLocation> NotCached(PackKind kind, const std::vector<BlobId>& ids);
+  std::vector<Group> GroupByRange(PackKind kind, std::vector<BlobLocation> places);
   Result<FramePtr> LoadFrame(PackKind kind, const BlobLocation& at);
   Result<FramePtr> Frame(PackKind kind, const BlobLocation& at);
   Result<BlobData> ReadAt(PackKind kind, const BlobId& id, const BlobLocation& at);
@@ -67,6 +80,7 @@ class BlobReader {
   const std::function<Status()> refresh_;
   const Secret tree_id_key_;
   FrameCache frames_;
+  PackWindows windows_;
   PackKeys pack_keys_;
   Mutex pending_mutex_;
   PendingBlobs* pending_ BKFS_GUARDED_BY(pending_mutex_) = nullptr;

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "engine/repo/frame_cache.h"
 
+#include "engine/base/transfer.h"
+
 namespace bkfs {
+
+namespace {
+constexpr int64_t kLookNs = 100'000'000;
+}  // namespace
 
 bool DecodedFrame::IsVerified(uint32_t blob_offset) const {
   MutexLock lock(mutex_);
@@ -24,7 +30,8 @@ Result<FramePtr> FrameCache::GetOrLoad(const FrameKey& key,
         order_.splice(order_.begin(), order_, found->second);
         return found->second->frame;
       }
-      loaded_.Wait(mutex_);
+      loaded_.WaitFor(mutex_, kLookNs);
+      BKFS_TRY(TellWaiting());
     }
     order_.push_front({key, nullptr});
     map_[key] = order_.begin();

@@ -39,7 +39,8 @@ struct FrameKey {
 };
 
 // Decoded frames, least recently used first out, bounded in bytes. Concurrent requests for one
-// frame load it once. Thread-safe; the lock is not held while loading.
+// frame load it once; who waits for another's loading does so as long as its watches let it
+// (engine/base/transfer.h). Thread-safe; the lock is not held while loading.
 class FrameCache {
  public:
   explicit FrameCache(uint64_t limit_bytes) : limit_(limit_bytes) {}

@@ -52,9 +52,7 @@ class BorrowedBackend : public Backend {
   Result<RepackedObject> Repack(std::span<const RepackPiece> pieces) override {
     return inner_.Repack(pieces);
   }
-  Result<int64_t> LockedUntil(const std::string& name) override {
-    return inner_.LockedUntil(name);
-  }
+  Result<int64_t> LockedUntil(const std::string& name) override { return inner_.LockedUntil(name); }
   Status Lock(const std::string& name, int64_t until_ns) override {
     return inner_.Lock(name, until_ns);
   }
