@@ -1,12 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fs/catalog_keeper.h"
 
+#include <chrono>
 #include <exception>
+#include <thread>
+
+#include "engine/base/transfer.h"
 
 namespace bkfs {
 
 namespace {
-constexpr int64_t kLookEveryNs = 2'000'000'000;
+constexpr int64_t kFreshNs = 2'000'000'000;
+// A look by itself, where each costs a journey, and maybe money.
+constexpr int64_t kLookFarNs = 30'000'000'000;
+// What somebody waits for who could have the last known catalog instead.
+constexpr int64_t kPatienceNs = 5'000'000'000;
+constexpr auto kPoll = std::chrono::milliseconds(5);
 }  // namespace
 
 CatalogKeeper::~CatalogKeeper() { Stop(); }
@@ -36,11 +45,19 @@ void CatalogKeeper::Stop() {
   if (thread_.joinable()) thread_.join();
 }
 
+bool CatalogKeeper::IsStopping() {
+  MutexLock lock(mutex_);
+  return stopping_;
+}
+
 void CatalogKeeper::Run(KernelNotifier* notifier) {
+  WaitLimit until_stopped(WaitLimit::kForever, [this] { return IsStopping(); });
+  const WatchScope scope(until_stopped);
+  const bool is_near = repo_.store().IsNear("snapshots", 0, 1);
   for (;;) {
     {
       MutexLock lock(mutex_);
-      if (!stopping_) wake_.WaitFor(mutex_, kLookEveryNs);
+      if (!stopping_) wake_.WaitFor(mutex_, is_near ? kFreshNs : kLookFarNs);
       if (stopping_) return;
     }
     if (!IsFresh()) (void)Refresh();  // a failure is in the log
@@ -52,7 +69,7 @@ void CatalogKeeper::Run(KernelNotifier* notifier) {
 bool CatalogKeeper::IsFresh() {
   MutexLock lock(mutex_);
   return current_ != nullptr && seen_changes_ == changes_ &&
-         repo_.clock().MonotonicNanos() - looked_ns_ < kLookEveryNs;
+         repo_.clock().MonotonicNanos() - looked_ns_ < kFreshNs;
 }
 
 Result<CatalogPtr> CatalogKeeper::Get() {
@@ -61,8 +78,16 @@ Result<CatalogPtr> CatalogKeeper::Get() {
 }
 
 Result<CatalogPtr> CatalogKeeper::GetNew() {
-  Status looked = Refresh();
   CatalogPtr known = Peek();
+  Status looked;
+  if (known == nullptr) {
+    looked = Refresh();
+  } else {
+    WaitLimit patience(kPatienceNs, nullptr);
+    const WatchScope scope(patience);
+    looked = Refresh();
+  }
+  known = Peek();
   // A store that is away for a while does not make the snapshots vanish.
   if (!looked.ok() && (looked.Is(Code::kDenied) || known == nullptr)) return looked;
   return known;
@@ -81,7 +106,16 @@ void CatalogKeeper::MarkStale() {
 
 Status CatalogKeeper::Refresh() {
   const int64_t asked_ns = repo_.clock().MonotonicNanos();
-  MutexLock one_at_a_time(refresh_mutex_);
+  while (!refresh_mutex_.TryLock()) {
+    BKFS_TRY(TellWaiting());
+    std::this_thread::sleep_for(kPoll);
+  }
+  Status looked = RefreshLocked(asked_ns);
+  refresh_mutex_.Unlock();
+  return looked;
+}
+
+Status CatalogKeeper::RefreshLocked(int64_t asked_ns) {
   uint64_t changes = 0;
   {
     MutexLock lock(mutex_);
@@ -92,7 +126,8 @@ Status CatalogKeeper::Refresh() {
   const int64_t now = repo_.clock().MonotonicNanos();
   auto list = repo_.snapshots().List();
   if (!list.ok()) {
-    if (list.status().message() != last_error_) {
+    // Who asks has run out of patience, or of time: that says nothing of the store.
+    if (list.code() != Code::kInterrupted && list.status().message() != last_error_) {
       last_error_ = list.status().message();
       repo_.log().Warning("cannot list snapshots: " + last_error_);
     }

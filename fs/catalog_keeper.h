@@ -22,8 +22,8 @@ class KernelNotifier {
   virtual void NameGone(Ino dir, const std::string& name) = 0;
 };
 
-// Keeps the catalog of snapshots up to date: looks every two seconds, and when somebody asks and
-// the last look is older than that. Thread-safe.
+// Keeps the catalog of snapshots up to date: looks every two seconds (every thirty if the store is
+// far), and when somebody asks and the last look is older than two. Thread-safe.
 class CatalogKeeper {
  public:
   explicit CatalogKeeper(Repository& repo) : repo_(repo), refused_(repo) {}
@@ -36,7 +36,7 @@ class CatalogKeeper {
   void Stop() BKFS_EXCLUDES(mutex_);
 
   // Not older than two seconds. kDenied when the key cannot read the log of snapshots. While the
-  // store cannot be listed, the last known one.
+  // store cannot be listed, or does not answer for five seconds, the last known one.
   Result<CatalogPtr> Get() BKFS_EXCLUDES(mutex_);
   // After looking just now.
   Result<CatalogPtr> GetNew() BKFS_EXCLUDES(mutex_);
@@ -49,7 +49,10 @@ class CatalogKeeper {
 
  private:
   void Run(KernelNotifier* notifier);
-  Status Refresh() BKFS_EXCLUDES(mutex_);
+  bool IsStopping() BKFS_EXCLUDES(mutex_);
+  // Ends when the thread's watches say so, also while it waits for another thread's look.
+  Status Refresh() BKFS_EXCLUDES(mutex_, refresh_mutex_);
+  Status RefreshLocked(int64_t asked_ns) BKFS_REQUIRES(refresh_mutex_) BKFS_EXCLUDES(mutex_);
   void Adopt(const SnapshotList& list) BKFS_REQUIRES(refresh_mutex_) BKFS_EXCLUDES(mutex_);
   bool IsFresh() BKFS_EXCLUDES(mutex_);
   void Notify(KernelNotifier& notifier) BKFS_EXCLUDES(mutex_);

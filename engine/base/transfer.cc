@@ -69,7 +69,9 @@ Status SleepWatched(int64_t nanos) {
 }
 
 WaitLimit::WaitLimit(int64_t limit_ns, std::function<bool()> interrupted)
-    : limit_ns_(limit_ns), until_ns_(NowNs() + limit_ns), interrupted_(std::move(interrupted)) {}
+    : limit_ns_(limit_ns),
+      until_ns_(NowNs() > kForever - limit_ns ? kForever : NowNs() + limit_ns),
+      interrupted_(std::move(interrupted)) {}
 
 Status WaitLimit::Waiting() {
   if (interrupted_ && interrupted_()) return {Code::kInterrupted, "interrupted"};

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <limits>
 
 #include "engine/base/status.h"
 
@@ -56,6 +57,7 @@ Status TellReceivedAll(uint64_t bytes);
 // when `interrupted` (may be empty; called about every 100 ms, on the waiting thread) says so.
 class WaitLimit final : public TransferWatch {
  public:
+  static constexpr int64_t kForever = std::numeric_limits<int64_t>::max();
   WaitLimit(int64_t limit_ns, std::function<bool()> interrupted);
   Status Sending(uint64_t) override { return Waiting(); }
   Status Received(uint64_t) override { return Waiting(); }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "engine/base/transfer.h"
 #include "engine/codec/frame_codec.h"
 #include "engine/crypto/hash.h"
 
@@ -24,6 +25,8 @@ BlobReader::BlobReader(Backend& store, IndexCache& index, const KeyMaterial& key
                        const RepoHeader& header, Logger& log, std::function<Status()> refresh,
                        Options options)
     : store_(store),
+      is_far_(!store.IsNear("packs", 0, 1)),
+      most_ahead_(std::clamp(options.frame_cache_bytes / 4, kFirstAhead, kMostAhead)),
       index_(index),
       key_(key),
       header_(header),
@@ -33,9 +36,12 @@ BlobReader::BlobReader(Backend& store, IndexCache& index, const KeyMaterial& key
       frames_(options.frame_cache_bytes),
       windows_(store, options.window_bytes),
       pack_keys_(epochs),
-      prefetch_(options.prefetch_threads, 16) {}
+      prefetch_(is_far_ ? options.prefetch_threads_far : options.prefetch_threads, 16) {}
 
-BlobReader::~BlobReader() { prefetch_.Drain(); }
+BlobReader::~BlobReader() {
+  stopping_ = true;
+  prefetch_.Drain();
+}
 
 void BlobReader::SetPending(PendingBlobs* pending) {
   MutexLock lock(pending_mutex_);
@@ -204,6 +210,8 @@ void BlobReader::Prefetch(PackKind kind, const std::vector<BlobId>& ids) {
   for (Group& group : GroupByRange(kind, NotCached(kind, ids))) {
     // An error is met again, and told, by whoever reads the blob.
     auto load = [this, kind, wanted = std::make_shared<const Group>(std::move(group))] {
+      WaitLimit until_stopped(WaitLimit::kForever, [this] { return stopping_.load(); });
+      const WatchScope scope(until_stopped);
       if (wanted->places.size() > 1) {
         windows_.Fetch(wanted->pack, wanted->begin, wanted->end - wanted->begin);
       }

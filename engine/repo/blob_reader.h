@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 
@@ -36,7 +37,8 @@ class BlobReader {
   struct Options {
     uint64_t frame_cache_bytes = 64ULL << 20;
     uint64_t window_bytes = 32ULL << 20;  // of sealed frames, of a store that is far
-    size_t prefetch_threads = 2;
+    size_t prefetch_threads = 2;          // of a store that is near
+    size_t prefetch_threads_far = 8;      // they wait more than they work
   };
   // References must outlive it. `refresh` reloads the index once when a blob is not known (another
   // machine may have written it); may be empty.
@@ -52,6 +54,9 @@ class BlobReader {
   // Starts loading the frames of these blobs, if there is a thread free: frames that are neighbours
   // in a pack far away in one request. Errors are met by Read.
   void Prefetch(PackKind kind, const std::vector<BlobId>& ids);
+  // How much of a file that is read in order is worth prefetching, at first and at most, in bytes.
+  uint64_t first_ahead() const { return is_far_ ? kFirstAhead : kAheadNear; }
+  uint64_t most_ahead() const { return is_far_ ? most_ahead_ : kAheadNear; }
   // Consulted first; null to stop. The caller outlives its registration.
   void SetPending(PendingBlobs* pending);
   bool CanRead(PackKind kind) const;
@@ -72,7 +77,13 @@ class BlobReader {
   Result<BlobData> ReadAt(PackKind kind, const BlobId& id, const BlobLocation& at);
   Result<BlobData> ReadStored(PackKind kind, const BlobId& id);
 
+  static constexpr uint64_t kAheadNear = 4 << 20;
+  static constexpr uint64_t kFirstAhead = 1 << 20;
+  static constexpr uint64_t kMostAhead = 32 << 20;
+
   Backend& store_;
+  const bool is_far_;
+  const uint64_t most_ahead_;
   IndexCache& index_;
   const KeyMaterial& key_;
   const RepoHeader& header_;
@@ -84,6 +95,7 @@ class BlobReader {
   PackKeys pack_keys_;
   Mutex pending_mutex_;
   PendingBlobs* pending_ BKFS_GUARDED_BY(pending_mutex_) = nullptr;
+  std::atomic<bool> stopping_ = false;
   ThreadPool prefetch_;
 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "engine/base/transfer.h"
 #include "engine/codec/frame_codec.h"
 #include "engine/crypto/hash.h"
 #include "engine/repo/blob_writer_state.h"
@@ -11,6 +12,8 @@ namespace bkfs {
 
 namespace {
 constexpr size_t kQueue = 4096;  // never reached: the counters below bound what is queued
+// Nor this, after a crash while the store was away either.
+constexpr size_t kUploadQueue = 1 << 20;
 constexpr int64_t kSecond = 1'000'000'000;
 constexpr int64_t kLongestRetry = 5 * kSecond;  // how long after a full disk has room again
 }  // namespace
@@ -31,7 +34,7 @@ BlobWriter::BlobWriter(const Context& context, std::unique_ptr<PackSpool> spool,
       tree_id_key_(TreeIdKey(context.key.id_key.view())),
       self_(context.key.id()),
       sealers_(options.threads, kQueue),
-      uploads_(options.upload_threads, kQueue) {}
+      uploads_(options.upload_threads, kUploadQueue) {}
 
 BlobWriter::~BlobWriter() {
   {
@@ -138,8 +141,20 @@ Status BlobWriter::WaitForRoom() {
         packs_in_flight_ < options_.packs_in_flight) {
       return {};
     }
-    changed_.Wait(mutex_);
+    BKFS_TRY(WaitForChange());
   }
+}
+
+// As long as the thread's watches let it.
+Status BlobWriter::WaitForChange() {
+  constexpr int64_t kLookNs = 100'000'000;
+  changed_.WaitFor(mutex_, kLookNs);
+  return TellWaiting();
+}
+
+bool BlobWriter::IsStopping() {
+  MutexLock lock(mutex_);
+  return stopping_;
 }
 
 bool BlobWriter::IsPending(PackKind kind, const BlobId& id) {
@@ -348,14 +363,14 @@ void BlobWriter::TryAgain() {
 Status BlobWriter::WaitForFrames() {
   TryAgain();
   MutexLock lock(mutex_);
-  while (frames_in_flight_ > 0 && CurrentError().ok()) changed_.Wait(mutex_);
+  while (frames_in_flight_ > 0 && CurrentError().ok()) BKFS_TRY(WaitForChange());
   return CurrentError();
 }
 
 Status BlobWriter::WaitForUploads() {
   TryAgain();
   MutexLock lock(mutex_);
-  while (packs_in_flight_ > 0 && CurrentError().ok()) changed_.Wait(mutex_);
+  while (packs_in_flight_ > 0 && CurrentError().ok()) BKFS_TRY(WaitForChange());
   return CurrentError();
 }
 

@@ -133,6 +133,8 @@ class BlobWriter final : public PendingBlobs {
   bool MayRelyOn(const PackId& pack, Purpose purpose) BKFS_REQUIRES_SHARED(decide_mutex_);
   void NoteUsed(const PackId& pack) BKFS_EXCLUDES(used_mutex_);
   Status WaitForRoom() BKFS_REQUIRES(mutex_);
+  Status WaitForChange() BKFS_REQUIRES(mutex_);
+  bool IsStopping() BKFS_EXCLUDES(mutex_);
   std::shared_ptr<OpenFrame> AppendToFrame(PackKind kind, const BlobId& id, ByteView data)
       BKFS_REQUIRES(mutex_);
   std::shared_ptr<OpenFrame> TakeFrame(PackKind kind) BKFS_REQUIRES(mutex_);

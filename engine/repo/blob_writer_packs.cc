@@ -2,6 +2,7 @@
 // Packs on their way: begun, finished, stored, indexed, taken over after a crash.
 #include <algorithm>
 
+#include "engine/base/transfer.h"
 #include "engine/repo/blob_writer_state.h"
 
 namespace bkfs {
@@ -79,10 +80,13 @@ void BlobWriter::QueueUpload(std::shared_ptr<TravellingPack> pack) {
 }
 
 void BlobWriter::Upload(const std::shared_ptr<TravellingPack>& pack) {
+  // A store that is away must not hold up the writer's end.
+  WaitLimit until_stopped(WaitLimit::kForever, [this] { return IsStopping(); });
+  const WatchScope scope(until_stopped);
   Status status;
   for (int attempt = 0;; ++attempt) {
     status = StoreOnce(*pack);
-    if (status.ok() || !options_.keep_trying) break;
+    if (status.ok() || !options_.keep_trying || IsStopping()) break;
     if (attempt == 0) context_.log.Error("storing a pack failed, it is kept: " + status.message());
     if (!WaitToRetry(status, attempt)) break;
   }

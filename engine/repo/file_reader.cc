@@ -8,7 +8,6 @@ namespace bkfs {
 
 namespace {
 constexpr size_t kRunsKept = 4;
-constexpr uint64_t kReadAhead = 4 << 20;
 }  // namespace
 
 std::shared_ptr<const FileMap::Run> FileMap::MakeRun(uint64_t start, std::vector<Extent> extents) {
@@ -123,13 +122,17 @@ Result<size_t> FileReader::Read(uint64_t offset, MutableByteView out) {
 
 void FileReader::ReadAhead(uint64_t end) {
   uint64_t from = 0;
+  uint64_t until = 0;
   {
     MutexLock lock(mutex_);
-    if (ahead_ >= end + kReadAhead / 2) return;
+    if (window_ != 0 && ahead_ >= end + window_ / 2) return;
+    // The further a reader goes, the likelier it is that it goes on.
+    window_ = window_ == 0 ? blobs_.first_ahead() : std::min(window_ * 2, blobs_.most_ahead());
     from = std::max(ahead_, end);
-    ahead_ = std::min(end + kReadAhead, map_->size());
+    until = std::min(end + window_, map_->size());
+    if (from >= until) return;
+    ahead_ = until;
   }
-  const uint64_t until = std::min(end + kReadAhead, map_->size());
   std::vector<BlobId> ids;
   while (from < until) {
     auto piece = map_->Find(from);

@@ -66,6 +66,7 @@ class FileReader {
   Mutex mutex_;
   uint64_t expected_ BKFS_GUARDED_BY(mutex_) = 0;  // where a reader in order comes next
   uint64_t ahead_ BKFS_GUARDED_BY(mutex_) = 0;     // prefetched up to here
+  uint64_t window_ BKFS_GUARDED_BY(mutex_) = 0;    // bytes that are prefetched beyond the reader
 };
 
 }  // namespace bkfs

@@ -3,11 +3,25 @@
 
 #include <algorithm>
 
+#include "engine/repo/object_reader.h"
+
 namespace bkfs {
 
 namespace {
 constexpr std::string_view kPrefix = "keys/";
 constexpr std::string_view kRevokedSuffix = ".revoked";
+
+struct KeyObject {
+  Result<KeyId> id;  // a failure: not ours, readers pass over other names
+  bool is_revocation = false;
+};
+
+KeyObject ParseKeyObject(std::string_view name) {
+  std::string_view rest = name.substr(kPrefix.size());
+  const bool is_revocation = rest.ends_with(kRevokedSuffix);
+  if (is_revocation) rest.remove_suffix(kRevokedSuffix.size());
+  return {KeyId::FromHex(rest), is_revocation};
+}
 }  // namespace
 
 std::string KeyDirectory::BadgeName(const KeyId& id) { return std::string(kPrefix) + id.hex(); }
@@ -33,14 +47,13 @@ Status KeyDirectory::Refresh() {
   }));
   // A badge's name is a prefix of its revocation's, so sorting puts badges first.
   std::sort(names.begin(), names.end());
+  {
+    MutexLock lock(mutex_);
+    std::erase_if(names, [&](const std::string& name) { return IsKnown(name); });
+  }
+  ObjectReader objects(store_, names);
   for (const auto& name : names) {
-    {
-      MutexLock lock(mutex_);
-      const bool known = std::any_of(refused_.begin(), refused_.end(),
-                                     [&](const RefusedObject& one) { return one.object == name; });
-      if (known) continue;
-    }
-    Status status = LoadOne(name);
+    Status status = LoadOne(objects, name);
     if (status.ok()) continue;
     // Trouble with the store is not a verdict on the object.
     if (!status.Is(Code::kCorrupt) && !status.Is(Code::kUnsupported)) return status;
@@ -51,19 +64,22 @@ Status KeyDirectory::Refresh() {
   return {};
 }
 
-Status KeyDirectory::LoadOne(const std::string& name) {
-  std::string_view rest = std::string_view(name).substr(kPrefix.size());
-  bool is_revocation = rest.ends_with(kRevokedSuffix);
-  if (is_revocation) rest.remove_suffix(kRevokedSuffix.size());
-  auto id = KeyId::FromHex(rest);
-  if (!id.ok()) return {};  // not ours; readers pass over other names
-  {
-    MutexLock lock(mutex_);
-    for (const auto& signer : signers_) {
-      if (signer.id == *id && (!is_revocation || signer.revoked())) return {};
-    }
+bool KeyDirectory::IsKnown(const std::string& name) {
+  const auto [id, is_revocation] = ParseKeyObject(name);
+  if (!id.ok()) return true;
+  for (const auto& one : refused_) {
+    if (one.object == name) return true;
   }
-  BKFS_ASSIGN(Bytes object, store_.Get(name));
+  for (const auto& signer : signers_) {
+    if (signer.id == *id && (!is_revocation || signer.revoked())) return true;
+  }
+  return false;
+}
+
+Status KeyDirectory::LoadOne(ObjectReader& objects, const std::string& name) {
+  const auto [id, is_revocation] = ParseKeyObject(name);
+  BKFS_TRY(id.status());
+  BKFS_ASSIGN(Bytes object, objects.Get(name));
   if (!is_revocation) {
     BKFS_ASSIGN(Badge badge, DecodeBadge(object, header_.repo, header_.master));
     if (badge.key != *id) return {Code::kCorrupt, "it holds the badge of another key"};

@@ -27,6 +27,8 @@ struct Signer {
   bool revoked() const { return revocation.has_value(); }
 };
 
+class ObjectReader;
+
 // An object that is passed over, and why.
 struct RefusedObject {
   std::string object;
@@ -54,7 +56,9 @@ class KeyDirectory {
   static std::string RevocationName(const KeyId& id);
 
  private:
-  Status LoadOne(const std::string& name) BKFS_EXCLUDES(mutex_);
+  // Nothing new is to be had of it.
+  bool IsKnown(const std::string& name) BKFS_REQUIRES(mutex_);
+  Status LoadOne(ObjectReader& objects, const std::string& name) BKFS_EXCLUDES(mutex_);
 
   Backend& store_;
   const RepoHeader& header_;

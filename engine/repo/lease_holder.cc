@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "engine/base/process.h"
+#include "engine/base/transfer.h"
 #include "engine/repo/refused_objects.h"
 #include "engine/repo/repository.h"
 
@@ -11,7 +12,8 @@ namespace bkfs {
 
 namespace {
 constexpr int kRenewalsInTtl = 6;
-}
+constexpr int64_t kPatienceNs = 20'000'000'000;  // of the end of a lease
+}  // namespace
 
 LeaseHolder::LeaseHolder(Repository& repo, Options options)
     : repo_(repo), options_(std::move(options)) {}
@@ -90,6 +92,9 @@ Result<std::unique_ptr<LeaseHolder>> LeaseHolder::Resume(Repository& repo, Optio
 
 LeaseHolder::~LeaseHolder() {
   StopThread();
+  // A store that is away: the lease ends by itself.
+  WaitLimit patience(kPatienceNs, nullptr);
+  const WatchScope scope(patience);
   MutexLock lock(renew_mutex_);
   if (!leave_) RemoveObjects();
 }
@@ -235,7 +240,14 @@ Result<bool> LeaseHolder::HasEnded() {
   return false;
 }
 
+bool LeaseHolder::IsStopping() {
+  MutexLock lock(stop_mutex_);
+  return stopping_;
+}
+
 void LeaseHolder::Loop() {
+  WaitLimit until_stopped(WaitLimit::kForever, [this] { return IsStopping(); });
+  const WatchScope scope(until_stopped);
   const int64_t wait = std::min(options_.renew_ns, options_.ttl_ns / kRenewalsInTtl);
   for (;;) {
     {

@@ -77,6 +77,7 @@ class LeaseHolder {
   Status RestoreLease() BKFS_REQUIRES(renew_mutex_);
   void RemoveObjects() BKFS_REQUIRES(renew_mutex_);
   void Loop();
+  bool IsStopping() BKFS_EXCLUDES(stop_mutex_);
   void StopThread();
 
   Repository& repo_;

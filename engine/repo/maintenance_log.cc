@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "engine/crypto/secret.h"
+#include "engine/repo/object_reader.h"
 
 namespace bkfs {
 
@@ -58,7 +59,8 @@ Status MaintenanceLog::CheckComplete() {
                               "--repair' has closed the gap, nothing is deleted"};
 }
 
-Result<std::shared_ptr<const LogEntry>> MaintenanceLog::Load(const std::string& name,
+Result<std::shared_ptr<const LogEntry>> MaintenanceLog::Load(ObjectReader& objects,
+                                                             const std::string& name,
                                                              uint64_t number) {
   {
     MutexLock lock(mutex_);
@@ -66,7 +68,7 @@ Result<std::shared_ptr<const LogEntry>> MaintenanceLog::Load(const std::string& 
     // A revocation may have come since, but an entry that was acted upon stays in force.
     if (found != entries_.end()) return found->second;
   }
-  BKFS_ASSIGN(Bytes object, store_.Get(name));
+  BKFS_ASSIGN(Bytes object, objects.Get(name));
   BKFS_ASSIGN(LogEntry entry, DecodeLogEntry(object));
   if (entry.number != number) {
     return Status(Code::kCorrupt, "it is entry " + std::to_string(entry.number) + ": swapped");
@@ -83,8 +85,16 @@ Result<MaintenanceLog::Listing> MaintenanceLog::ReadAll() {
     if (number.ok()) names.emplace_back(*number, name);
     return Status();
   }));
+  std::vector<std::string> unknown;
+  {
+    MutexLock lock(mutex_);
+    for (const auto& [number, name] : names) {
+      if (!entries_.contains(number)) unknown.push_back(name);
+    }
+  }
+  ObjectReader objects(store_, std::move(unknown));
   for (const auto& [number, name] : names) {
-    auto entry = Load(name, number);
+    auto entry = Load(objects, name, number);
     if (entry.code() == Code::kNotFound) {
       listing.gone = true;
     } else if (IsVerdict(entry.status())) {
@@ -143,7 +153,8 @@ Result<bool> MaintenanceLog::Append(LogEntry entry, const SigningKey& key, uint6
     if (there.code() == Code::kNotFound) return false;
     if (!there.ok()) return there.status();
     if (*there != object) {
-      auto loaded = Load(name, entry.number);
+      ObjectReader objects(store_, {name});
+      auto loaded = Load(objects, name, entry.number);
       if (!IsVerdict(loaded.status())) return false;
       // Rubbish in the way: it counts for nobody.
       BKFS_TRY(store_.Remove(name));

@@ -59,8 +59,8 @@ class MaintenanceLog {
     bool gone = false;  // an entry was dropped while it was read
   };
   Result<Listing> ReadAll() BKFS_EXCLUDES(mutex_);
-  Result<std::shared_ptr<const LogEntry>> Load(const std::string& name, uint64_t number)
-      BKFS_EXCLUDES(mutex_);
+  Result<std::shared_ptr<const LogEntry>> Load(ObjectReader& objects, const std::string& name,
+                                               uint64_t number) BKFS_EXCLUDES(mutex_);
 
   Backend& store_;
   KeyDirectory& keys_;

@@ -3,13 +3,15 @@
 
 #include <algorithm>
 
+#include "engine/repo/object_reader.h"
+
 namespace bkfs {
 
-Status Removals::Load(const std::string& name) {
+Status Removals::Load(ObjectReader& objects, const std::string& name) {
   auto lease = ParseClosureName(name);
   auto removal_id = ParseRemovalName(name);
   if (!lease.ok() && !removal_id.ok()) return {};  // readers pass over other names
-  BKFS_ASSIGN(Bytes object, store_.Get(name));
+  BKFS_ASSIGN(Bytes object, objects.Get(name));
   if (lease.ok()) {
     BKFS_ASSIGN(Closure closure, DecodeClosure(object));
     if (closure.lease != *lease) return {Code::kCorrupt, "it closes another lease: swapped"};
@@ -34,13 +36,14 @@ Status Removals::Refresh() {
     names.push_back(name);
     return Status();
   }));
+  {
+    MutexLock lock(mutex_);
+    std::erase_if(names, [&](const std::string& name) { return known_.contains(name); });
+  }
+  ObjectReader objects(store_, names);
   std::vector<RefusedObject> refused;
   for (const auto& name : names) {
-    {
-      MutexLock lock(mutex_);
-      if (known_.contains(name)) continue;
-    }
-    Status status = Load(name);
+    Status status = Load(objects, name);
     if (status.Is(Code::kNotFound)) continue;
     if (IsVerdict(status)) {
       refused.push_back({name, status});

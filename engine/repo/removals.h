@@ -14,6 +14,8 @@
 
 namespace bkfs {
 
+class ObjectReader;
+
 // removed/ (doc/format.md section 13): which snapshots are no more. What was read is kept.
 // Thread-safe.
 class Removals {
@@ -32,7 +34,7 @@ class Removals {
   std::vector<RefusedObject> refused() BKFS_EXCLUDES(mutex_);
 
  private:
-  Status Load(const std::string& name) BKFS_EXCLUDES(mutex_);
+  Status Load(ObjectReader& objects, const std::string& name) BKFS_EXCLUDES(mutex_);
 
   Backend& store_;
   KeyDirectory& keys_;

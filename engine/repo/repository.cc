@@ -6,6 +6,7 @@
 
 #include "engine/base/fd.h"
 #include "engine/crypto/hash.h"
+#include "engine/repo/object_reader.h"
 #include "engine/repo/segment_writer.h"
 
 namespace bkfs {
@@ -14,6 +15,7 @@ namespace {
 constexpr std::string_view kHeaderName = "bkfs.repo";
 constexpr std::string_view kEpochNote = "newest epoch";
 constexpr size_t kBlobsAtATime = 64 << 10;  // put into the local index together
+constexpr size_t kSegmentsAhead = 3;        // each may take 32 MiB and more
 constexpr int kIndexSlots = 16;  // processes that use one cache directory at the same time
 
 class NotesOfIndex final : public SeenRecords {
@@ -184,11 +186,16 @@ Result<bool> Repository::LoadSegments(const std::set<IndexId>& present,
   bool merged = false;
   bool log_read = false;
   std::optional<std::set<PackId>> stored;
+  std::vector<std::string> names;
+  for (const auto& id : present) {
+    if (!known.contains(id)) names.push_back(IndexName(id));
+  }
+  ObjectReader objects(*store_, std::move(names), kSegmentsAhead);
   for (const auto& id : present) {
     if (known.contains(id)) continue;
     if (!log_read) BKFS_TRY(maintenance_->Refresh());
     log_read = true;
-    Status status = LoadSegment(id, stored);
+    Status status = LoadSegment(objects, id, stored);
     // One bad segment must not hide the others: what only it knew is reported as missing when it is
     // read.
     if (status.Is(Code::kCorrupt) || status.Is(Code::kUnsupported)) {
@@ -303,8 +310,9 @@ Status Repository::AcceptFooter(const PackId& id, uint64_t size, const SignedFoo
   return VerifyFooter(footer, header_.repo, signer->public_key);
 }
 
-Status Repository::LoadSegment(const IndexId& id, std::optional<std::set<PackId>>& stored) {
-  BKFS_ASSIGN(Bytes object, store_->Get(IndexName(id)));
+Status Repository::LoadSegment(ObjectReader& objects, const IndexId& id,
+                               std::optional<std::set<PackId>>& stored) {
+  BKFS_ASSIGN(Bytes object, objects.Get(IndexName(id)));
   if (HashBytes(object) != id.bytes) {
     return {Code::kCorrupt, "its bytes do not hash to its name: changed, cut or swapped"};
   }

@@ -23,6 +23,8 @@
 
 namespace bkfs {
 
+class ObjectReader;
+
 struct CreateOptions {
   ChunkSizes chunks;
   bool pad = false;
@@ -111,8 +113,8 @@ class Repository {
   Status RememberEpoch();
   Result<bool> LoadSegments(const std::set<IndexId>& present, const std::set<IndexId>& known)
       BKFS_REQUIRES(refresh_mutex_);
-  Status LoadSegment(const IndexId& id, std::optional<std::set<PackId>>& stored)
-      BKFS_REQUIRES(refresh_mutex_);
+  Status LoadSegment(ObjectReader& objects, const IndexId& id,
+                     std::optional<std::set<PackId>>& stored) BKFS_REQUIRES(refresh_mutex_);
   // Forgets segments that are gone from the store, and packs that went with them.
   Status ForgetSegments(const std::vector<IndexId>& gone, const std::set<IndexId>& present)
       BKFS_REQUIRES(refresh_mutex_);

@@ -5,6 +5,8 @@
 #include <map>
 #include <set>
 
+#include "engine/repo/object_reader.h"
+
 namespace bkfs {
 
 namespace {
@@ -67,9 +69,10 @@ std::string_view SignatureStateName(SignatureState state) {
   return state == SignatureState::kGood ? "good" : "revoked";
 }
 
-Result<std::shared_ptr<const Snapshot>> SnapshotStore::LoadOne(const std::string& name) {
+Result<std::shared_ptr<const Snapshot>> SnapshotStore::LoadOne(ObjectReader& objects,
+                                                               const std::string& name) {
   BKFS_ASSIGN(SnapshotId id, ParseSnapshotName(name));
-  BKFS_ASSIGN(Bytes object, context_.store.Get(name));
+  BKFS_ASSIGN(Bytes object, objects.Get(name));
   if (SnapshotIdOf(object) != id) {
     return Status(Code::kCorrupt, "its bytes do not hash to its name: changed, cut or swapped");
   }
@@ -95,7 +98,8 @@ Result<std::shared_ptr<const Snapshot>> SnapshotStore::LoadOne(const std::string
 
 // The record as it counts now, or null: then it was removed (`gone`: just now), or `list` says what
 // is wrong with it.
-Result<std::shared_ptr<const Snapshot>> SnapshotStore::Recall(const SnapshotId& id,
+Result<std::shared_ptr<const Snapshot>> SnapshotStore::Recall(ObjectReader& objects,
+                                                              const SnapshotId& id,
                                                               SnapshotList& list, bool& gone) {
   const std::string name = SnapshotName(id);
   auto refuse = [&](Status why) {
@@ -109,7 +113,7 @@ Result<std::shared_ptr<const Snapshot>> SnapshotStore::Recall(const SnapshotId& 
     if (found != known_.end()) snapshot = found->second;
   }
   if (!snapshot) {
-    auto loaded = LoadOne(name);
+    auto loaded = LoadOne(objects, name);
     if (loaded.code() == Code::kNotFound) {
       gone = true;
       return std::shared_ptr<const Snapshot>();
@@ -134,6 +138,15 @@ Result<std::shared_ptr<const Snapshot>> SnapshotStore::Recall(const SnapshotId& 
   return snapshot;
 }
 
+std::vector<std::string> SnapshotStore::Unknown(const std::set<SnapshotId>& ids) {
+  std::vector<std::string> names;
+  MutexLock lock(mutex_);
+  for (const SnapshotId& id : ids) {
+    if (!known_.contains(id) && !context_.removals.IsRemoved(id)) names.push_back(SnapshotName(id));
+  }
+  return names;
+}
+
 Result<SnapshotList> SnapshotStore::List() {
   if (!MayReadLog(context_.key.type)) {
     return Status(Code::kDenied, "a " + std::string(KeyTypeName(context_.key.type)) +
@@ -151,9 +164,10 @@ Result<SnapshotList> SnapshotStore::List() {
   SnapshotList list;
   bool gone = false;
   std::unordered_map<SnapshotId, std::shared_ptr<const Snapshot>, IdHash> present;
+  ObjectReader objects(context_.store, Unknown(ids));
   for (const SnapshotId& id : ids) {
     if (context_.removals.IsRemoved(id)) continue;
-    BKFS_ASSIGN(auto snapshot, Recall(id, list, gone));
+    BKFS_ASSIGN(auto snapshot, Recall(objects, id, list, gone));
     if (!snapshot) continue;
     present[id] = snapshot;
     list.snapshots.push_back(std::move(snapshot));
@@ -300,8 +314,9 @@ Result<std::pair<uint64_t, SnapshotId>> SnapshotStore::LastOwnRecord() {
     if (ParseSnapshotName(name).ok()) names.push_back(name);
     return Status();
   }));
+  ObjectReader objects(context_.store, names);
   for (const auto& name : names) {
-    auto object = context_.store.Get(name);
+    auto object = objects.Get(name);
     if (!object.ok()) continue;
     auto envelope = DecodeSnapshotEnvelope(*object, context_.header.repo);
     if (!envelope.ok() || envelope->signer != self || envelope->seq <= last.first) continue;
@@ -345,8 +360,9 @@ Result<std::vector<SnapshotId>> SnapshotStore::RecordsOf(const KeyId& key) {
     return Status();
   }));
   std::vector<SnapshotId> out;
+  ObjectReader objects(context_.store, names);
   for (const auto& name : names) {
-    BKFS_ASSIGN(Bytes object, context_.store.Get(name));
+    BKFS_ASSIGN(Bytes object, objects.Get(name));
     auto envelope = DecodeSnapshotEnvelope(object, context_.header.repo);
     if (!envelope.ok() || envelope->signer != key) continue;
     if (!VerifySnapshotSignature(object, signer.public_key).ok()) continue;

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -18,6 +19,8 @@
 #include "engine/repo/removals.h"
 
 namespace bkfs {
+
+class ObjectReader;
 
 enum class SignatureState {
   kGood,
@@ -88,9 +91,10 @@ class SnapshotStore {
   Result<std::vector<SnapshotId>> RecordsOf(const KeyId& key);
 
  private:
-  Result<std::shared_ptr<const Snapshot>> LoadOne(const std::string& name);
-  Result<std::shared_ptr<const Snapshot>> Recall(const SnapshotId& id, SnapshotList& list,
-                                                 bool& gone);
+  Result<std::shared_ptr<const Snapshot>> LoadOne(ObjectReader& objects, const std::string& name);
+  Result<std::shared_ptr<const Snapshot>> Recall(ObjectReader& objects, const SnapshotId& id,
+                                                 SnapshotList& list, bool& gone);
+  std::vector<std::string> Unknown(const std::set<SnapshotId>& ids) BKFS_EXCLUDES(mutex_);
   Status CheckChain(SnapshotList& list);
   Status RememberSeen(const SnapshotList& list);
   Result<std::pair<uint64_t, SnapshotId>> LastOwnRecord();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "engine/base/transfer.h"
 #include "engine/repo/tree_writer.h"
 #include "engine/staging/staging_impl.h"
 
@@ -32,7 +33,14 @@ bool SameRoot(Entry a, Entry b) {
 }
 }  // namespace
 
+bool StagingImpl::IsStopping() {
+  MutexLock lock(stop_mutex_);
+  return stopping_;
+}
+
 void StagingImpl::CommitterLoop() {
+  WaitLimit until_stopped(WaitLimit::kForever, [this] { return IsStopping(); });
+  const WatchScope scope(until_stopped);
   for (;;) {
     {
       MutexLock lock(stop_mutex_);
@@ -53,7 +61,7 @@ void StagingImpl::CommitterLoop() {
     }
     for (const auto& name : due) {
       auto done = Commit(name);
-      if (!done.ok() && !done.status().Is(Code::kNotFound)) {
+      if (!done.ok() && !done.status().Is(Code::kNotFound) && !IsStopping()) {
         repo_.log().Error("snapshot of series " + name + " failed: " + done.status().message());
       }
     }

@@ -243,6 +243,7 @@ class StagingImpl final : public Staging {
 
   // -- staging_commit.cc --
   void CommitterLoop();
+  bool IsStopping() BKFS_EXCLUDES(stop_mutex_);
   Status SettleSeries(std::string_view series);
   Result<SnapshotId> CommitSeries(const std::string& name) BKFS_REQUIRES(commit_mutex_);
   Result<SnapshotId> TryCommitSeries(const std::string& name) BKFS_REQUIRES(commit_mutex_);

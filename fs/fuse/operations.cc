@@ -11,6 +11,7 @@
 #include <cstring>
 #include <vector>
 
+#include "engine/base/clock.h"
 #include "fs/control.h"
 
 namespace bkfs {
@@ -258,21 +259,15 @@ void AnswerIdentity(FuseDaemon& daemon, Reply& reply) {
 }
 
 void AnswerCommit(FuseDaemon& daemon, Reply& reply, Ino ino) {
-  // Shared, because a task must be copyable.
-  auto later = std::make_shared<Reply>(std::move(reply));
-  daemon.slow.Submit([&daemon, later, ino] {
-    try {
-      CommitAnswer answer = CommitFor(daemon.fs, ino);
-      later->Ioctl(&answer, sizeof answer);
-    } catch (const std::exception& error) {
-      daemon.log.Error(std::string("making a snapshot failed: ") + error.what());
-    }
+  ServeLater(daemon, reply, "making a snapshot", [&daemon, ino](Reply& later) {
+    const CommitAnswer answer = CommitFor(daemon.fs, ino);
+    later.Ioctl(&answer, sizeof answer);
   });
 }
 
 void Ioctl(fuse_req_t request, fuse_ino_t ino, unsigned command, void*, fuse_file_info*, unsigned,
            const void*, size_t, size_t out_size) {
-  Serve(request, [&](FuseDaemon& daemon, Reply& reply) {
+  ServeStoring(request, [&](FuseDaemon& daemon, Reply& reply) {
     if (command == kIdentityIoctl && out_size >= sizeof(IdentityAnswer)) {
       return AnswerIdentity(daemon, reply);
     }
@@ -283,6 +278,13 @@ void Ioctl(fuse_req_t request, fuse_ino_t ino, unsigned command, void*, fuse_fil
   });
 }
 }  // namespace
+
+bool Interruption::operator()() {
+  if (!reply_.interrupted()) return false;
+  const int64_t now = SystemClock().MonotonicNanos();
+  if (seen_ns_ == 0) seen_ns_ = now;
+  return now - seen_ns_ >= kGraceNs;
+}
 
 Caller CallerOf(fuse_req_t request) {
   const fuse_ctx* context = fuse_req_ctx(request);

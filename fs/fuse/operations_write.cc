@@ -5,7 +5,6 @@
 #include <sys/xattr.h>
 
 #include <cerrno>
-#include <memory>
 
 #include "fs/fuse/operations.h"
 
@@ -126,7 +125,7 @@ void SetAttr(fuse_req_t request, fuse_ino_t ino, struct stat* attr, int to_set, 
 
 void Write(fuse_req_t request, fuse_ino_t ino, const char* data, size_t size, off_t offset,
            fuse_file_info* info) {
-  Serve(request, [&](FuseDaemon& daemon, Reply& reply) {
+  ServeStoring(request, [&](FuseDaemon& daemon, Reply& reply) {
     Status written = daemon.fs.Write(CallerOf(request), ino, info->fh,
                                      static_cast<uint64_t>(offset), AsBytes({data, size}));
     if (!reply.Failed(written)) reply.Written(size);
@@ -134,33 +133,28 @@ void Write(fuse_req_t request, fuse_ino_t ino, const char* data, size_t size, of
 }
 
 void Flush(fuse_req_t request, fuse_ino_t ino, fuse_file_info* info) {
-  Serve(request, [&](FuseDaemon& daemon, Reply& reply) {
+  ServeStoring(request, [&](FuseDaemon& daemon, Reply& reply) {
     // Never ENOSYS here: close() is where errors of storing are told.
     reply.Outcome(daemon.fs.Flush(ino, info->fh));
   });
 }
 
 void Fsync(fuse_req_t request, fuse_ino_t ino, int, fuse_file_info* info) {
-  Serve(request,
-        [&](FuseDaemon& daemon, Reply& reply) { reply.Outcome(daemon.fs.Fsync(ino, info->fh)); });
+  ServeStoring(request, [&](FuseDaemon& daemon, Reply& reply) {
+    reply.Outcome(daemon.fs.Fsync(ino, info->fh));
+  });
 }
 
 void SyncDir(fuse_req_t request, fuse_ino_t dir, int, fuse_file_info*) {
-  Serve(request, [&](FuseDaemon& daemon, Reply& reply) {
-    auto later = std::make_shared<Reply>(std::move(reply));  // shared: a task must be copyable
-    daemon.slow.Submit([&daemon, later, dir] {
-      try {
-        later->Outcome(daemon.fs.SyncDir(dir));
-      } catch (const std::exception& error) {
-        daemon.log.Error(std::string("syncing a directory failed: ") + error.what());
-      }
-    });
+  ServeStoring(request, [&](FuseDaemon& daemon, Reply& reply) {
+    ServeLater(daemon, reply, "syncing a directory",
+               [&daemon, dir](Reply& later) { later.Outcome(daemon.fs.SyncDir(dir)); });
   });
 }
 
 void Allocate(fuse_req_t request, fuse_ino_t ino, int mode, off_t offset, off_t length,
               fuse_file_info* info) {
-  Serve(request, [&](FuseDaemon& daemon, Reply& reply) {
+  ServeStoring(request, [&](FuseDaemon& daemon, Reply& reply) {
     reply.Outcome(daemon.fs.Allocate(CallerOf(request), ino, info->fh, mode,
                                      static_cast<uint64_t>(offset), static_cast<uint64_t>(length)));
   });

@@ -45,6 +45,8 @@ class Reply {
   void Ioctl(const void* answer, size_t size);
 
   bool answered() const { return request_ == nullptr; }
+  // A signal has come to who asked, who still waits for the answer.
+  bool interrupted() const { return request_ != nullptr && fuse_req_interrupted(request_) != 0; }
 
  private:
   fuse_req_t Take();

@@ -77,7 +77,7 @@ constexpr int kWakeSignal = SIGUSR1;
 FuseSession::FuseSession(FileSystem& fs, const Options& options, Logger& log)
     : options_(options),
       log_(log),
-      daemon_(std::make_unique<FuseDaemon>(fs, options.allow_other)) {}
+      daemon_(std::make_unique<FuseDaemon>(fs, options.allow_other, options.wait_limit_ns)) {}
 
 Result<std::unique_ptr<FuseSession>> FuseSession::Mount(FileSystem& fs, const Options& options,
                                                         Logger& log) {

@@ -25,8 +25,9 @@ class FuseSession {
     std::string mountpoint;
     bool allow_other = false;
     bool read_only = false;
-    unsigned threads = 4;                     // at most
-    std::vector<std::string> kernel_options;  // nodev, noexec and the like
+    unsigned threads = 4;                           // at most
+    int64_t wait_limit_ns = 120LL * 1'000'000'000;  // for the store, of what does not store
+    std::vector<std::string> kernel_options;        // nodev, noexec and the like
   };
   // Mounts. `fs` and `log` must outlive the session. Starts no thread.
   static Result<std::unique_ptr<FuseSession>> Mount(FileSystem& fs, const Options& options,

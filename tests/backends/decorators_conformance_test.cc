@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "backends/decorators/bandwidth_backend.h"
+#include "backends/decorators/read_cache_backend.h"
 #include "backends/decorators/retry_backend.h"
 #include "backends/decorators/stall_backend.h"
 #include "backends/local/local_backend.h"
@@ -33,8 +34,16 @@ std::unique_ptr<Backend> Stalling(std::unique_ptr<Backend> inner) {
 std::unique_ptr<Backend> Limited(std::unique_ptr<Backend> inner) {
   return std::make_unique<BandwidthBackend>(std::move(inner), kFast);
 }
+std::unique_ptr<Backend> Cached(std::unique_ptr<Backend> inner) {
+  static ScratchFolder scratch;
+  static int number = 0;
+  auto cache =
+      ExtentCache::Open(scratch.path() + "/" + std::to_string(++number), 64 << 20, TestLog());
+  BKFS_CHECK(cache.ok());
+  return std::make_unique<ReadCacheBackend>(std::move(inner), *std::move(cache));
+}
 std::unique_ptr<Backend> All(std::unique_ptr<Backend> inner) {
-  return Retrying(Stalling(Limited(std::move(inner))));
+  return Cached(Retrying(Stalling(Limited(std::move(inner)))));
 }
 
 class MemoryStore final : public TestStore {
@@ -71,6 +80,7 @@ INSTANTIATE_TEST_SUITE_P(Decorated, BackendConformance,
                          testing::Values(Factory<MemoryStore>("MemoryRetried", Retrying),
                                          Factory<MemoryStore>("MemoryStallChecked", Stalling),
                                          Factory<MemoryStore>("MemoryLimited", Limited),
+                                         Factory<MemoryStore>("MemoryCached", Cached),
                                          Factory<MemoryStore>("MemoryAll", All),
                                          Factory<LocalStore>("LocalAll", All)),
                          StoreName);
