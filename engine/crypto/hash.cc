@@ -99,7 +99,9 @@ Hash256 Sha256(std::span<const ByteView> parts) { return Digest<Hash256>(EVP_sha
 
 Hash256 Sha256(ByteView data) { return Sha256(std::span(&data, 1)); }
 
-Hash128 Md5(ByteView data) { return Digest<Hash128>(EVP_md5(), std::span(&data, 1)); }
+Hash128 Md5(std::span<const ByteView> parts) { return Digest<Hash128>(EVP_md5(), parts); }
+
+Hash128 Md5(ByteView data) { return Md5(std::span(&data, 1)); }
 
 Hash256 HmacSha256(ByteView key, ByteView data) {
   Hash256 out;

@@ -44,6 +44,7 @@ Hash256 Sha256(std::span<const ByteView> parts);
 Hash256 Sha256(ByteView data);
 Hash256 HmacSha256(ByteView key, ByteView data);
 // Against accidents on the way only: MD5 resists nobody.
+Hash128 Md5(std::span<const ByteView> parts);
 Hash128 Md5(ByteView data);
 
 }  // namespace bkfs
