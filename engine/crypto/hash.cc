@@ -2,6 +2,8 @@
 #include "engine/crypto/hash.h"
 
 #include <blake3.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 
 namespace bkfs {
 
@@ -76,5 +78,38 @@ void Hasher::Update(ByteView data) {
 }
 
 Hash256 Hasher::Finish() const { return Finalize(state_->hasher); }
+
+namespace {
+template <typename Hash>
+Hash Digest(const EVP_MD* kind, std::span<const ByteView> parts) {
+  const std::unique_ptr<EVP_MD_CTX, decltype(&EVP_MD_CTX_free)> context(EVP_MD_CTX_new(),
+                                                                        &EVP_MD_CTX_free);
+  BKFS_CHECK(context != nullptr && EVP_DigestInit_ex(context.get(), kind, nullptr) == 1);
+  for (ByteView part : parts) {
+    BKFS_CHECK(EVP_DigestUpdate(context.get(), part.data(), part.size()) == 1);
+  }
+  Hash out;
+  unsigned int size = 0;
+  BKFS_CHECK(EVP_DigestFinal_ex(context.get(), out.data(), &size) == 1 && size == out.size());
+  return out;
+}
+}  // namespace
+
+Hash256 Sha256(std::span<const ByteView> parts) { return Digest<Hash256>(EVP_sha256(), parts); }
+
+Hash256 Sha256(ByteView data) { return Sha256(std::span(&data, 1)); }
+
+Hash128 Md5(std::span<const ByteView> parts) { return Digest<Hash128>(EVP_md5(), parts); }
+
+Hash128 Md5(ByteView data) { return Md5(std::span(&data, 1)); }
+
+Hash256 HmacSha256(ByteView key, ByteView data) {
+  Hash256 out;
+  unsigned int size = 0;
+  BKFS_CHECK(HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()), data.data(), data.size(),
+                  out.data(), &size) != nullptr &&
+             size == out.size());
+  return out;
+}
 
 }  // namespace bkfs

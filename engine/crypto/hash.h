@@ -3,6 +3,7 @@
 
 #include <array>
 #include <memory>
+#include <span>
 #include <string_view>
 
 #include "engine/base/bytes.h"
@@ -36,5 +37,14 @@ class Hasher {
   struct State;
   std::unique_ptr<State> state_;
 };
+
+// What other people's protocols ask for (S3 signs with these); bkfs's own formats use BLAKE3.
+using Hash128 = std::array<uint8_t, 16>;
+Hash256 Sha256(std::span<const ByteView> parts);
+Hash256 Sha256(ByteView data);
+Hash256 HmacSha256(ByteView key, ByteView data);
+// Against accidents on the way only: MD5 resists nobody.
+Hash128 Md5(std::span<const ByteView> parts);
+Hash128 Md5(ByteView data);
 
 }  // namespace bkfs

@@ -78,5 +78,18 @@ TEST(Hash, KeysAndContextsSeparate) {
   EXPECT_NE(ToHex(DeriveKey("a", key).view()), ToHex(DeriveKey("a", other).view()));
 }
 
+// FIPS 180-2, RFC 4231 (case 2) and RFC 1321.
+TEST(Hash, TheAlgorithmsOfOthersGiveTheirPublishedAnswers) {
+  EXPECT_EQ(ToHex(Sha256(AsBytes("abc"))),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  EXPECT_EQ(ToHex(Sha256(ByteView{})),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  const ByteView parts[] = {AsBytes("a"), {}, AsBytes("bc")};
+  EXPECT_EQ(Sha256(parts), Sha256(AsBytes("abc")));
+  EXPECT_EQ(ToHex(HmacSha256(AsBytes("Jefe"), AsBytes("what do ya want for nothing?"))),
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+  EXPECT_EQ(ToHex(Md5(AsBytes("message digest"))), "f96b697d7cb7938d525a2f31aaf161d0");
+}
+
 }  // namespace
 }  // namespace bkfs

@@ -105,7 +105,7 @@ class ReadersTest(RepositoryTest):
         first = self.backup()
         self.write('big', random.Random(2).randbytes(PIECE))
         self.backup()
-        self.mount(lease=f'{LEASE}s', cache_size='1M', **options)
+        self.mount(lease=f'{LEASE}s', cache_memory='1M', **options)
         top = os.path.join(self.mnt, 'snapshots', first)
         folder = os.open(top + '/dir', os.O_RDONLY | os.O_DIRECTORY)
         file = os.open(top + '/big', os.O_RDONLY)
@@ -157,7 +157,7 @@ class ReadersTest(RepositoryTest):
         first = self.backup()
         self.write('dir/0', b'changed')
         second = self.backup()
-        self.mount(key=self.derive('ReadOnly'), lease=f'{LEASE}s', cache_size='1M')
+        self.mount(key=self.derive('ReadOnly'), lease=f'{LEASE}s', cache_memory='1M')
         for snapshot in (second, first):   # looked up last in the one that goes
             os.stat(f'{self.mnt}/snapshots/{snapshot}/dir/5')
         self.bkfs('forget', '-q', first, key=self.maintain)

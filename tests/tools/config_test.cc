@@ -60,7 +60,7 @@ TEST_F(ConfigTest, ErrorsNameFileAndLine) {
             "/etc/b.ini:2: unknown section [Nope] (there are Backup, Cache, Mount, Repository, "
             "Retention)");
   EXPECT_EQ(ErrorOf("[Cache]\nsize=1\n"),
-            "/etc/b.ini:2: unknown key 'size' in [Cache] (there are Directory, Size)");
+            "/etc/b.ini:2: unknown key 'size' in [Cache] (there are Directory, Memory, Size)");
   EXPECT_EQ(ErrorOf("[Cache]\nSize=12Q\n"),
             "/etc/b.ini:2: Size: bad value '12Q' (want a size such as 512M or 2G)");
   EXPECT_EQ(ErrorOf("[Cache]\nSize=1\nSize=2\n"),
