@@ -6,6 +6,7 @@
 
 #include "engine/base/fd.h"
 #include "tools/ini.h"
+#include "tools/store_url.h"
 
 namespace bkfs {
 
@@ -31,8 +32,21 @@ Result<std::string> ExpandPath(const Setting& s) {
     if (home == nullptr) return Status(Code::kInvalid, "'~' without HOME in the environment");
     return home + s.value.substr(1);
   }
-  if (s.value[0] == '/' || s.value.find("://") != std::string::npos) return s.value;
+  if (s.value[0] == '/') return s.value;
   return s.folder + "/" + s.value;
+}
+
+Status SetUrl(Config& config, const Setting& s) {
+  if (!LocalPathOf(s.value)) {
+    config.url = s.value;
+    return {};
+  }
+  if (s.value.starts_with("file://")) {
+    config.url = s.value;
+    return {};
+  }
+  BKFS_ASSIGN(config.url, ExpandPath(s));
+  return {};
 }
 
 Setter Path(std::string Config::*field) {
@@ -58,6 +72,18 @@ auto NumberUpTo(uint64_t most, int base = 10) {
     BKFS_ASSIGN(uint64_t number, ParseNumber(text, most, base));
     return static_cast<uint32_t>(number);
   };
+}
+
+Result<std::string> ParseLockMode(std::string_view text) {
+  if (text == "COMPLIANCE" || text == "GOVERNANCE") return std::string(text);
+  return BadValue(text, "COMPLIANCE or GOVERNANCE");
+}
+
+Result<uint32_t> ParseConnections(std::string_view text) {
+  constexpr uint64_t kMost = 64;
+  auto number = ParseNumber(text, kMost);
+  if (!number.ok() || *number == 0) return BadValue(text, "a number from 1 to 64");
+  return static_cast<uint32_t>(*number);
 }
 
 Result<std::string> NotEmpty(std::string_view text) {
@@ -86,6 +112,10 @@ KeyTable MountKeys() {
            [](Config & c) -> auto& { return c.mount.commit_idle_seconds; }, ParseSeconds)},
       {"Lease", Parsed(
                     [](Config & c) -> auto& { return c.mount.lease_seconds; }, ParseLease)},
+      {"Timeout", Parsed(
+                      [](Config & c) -> auto& { return c.mount.timeout_seconds; }, ParseTimeout)},
+      {"SpoolSize", Parsed(
+                        [](Config & c) -> auto& { return c.mount.spool_size; }, ParseSize)},
       {"Threads", Parsed(
                       [](Config & c) -> auto& { return c.mount.threads; }, NumberUpTo(64))},
       {"AllowOther", Parsed(
@@ -109,6 +139,71 @@ KeyTable MountKeys() {
                   [](Config & c) -> auto& { return c.mount.gid; }, NumberUpTo(0xFFFFFFFE))},
       {"Umask", Parsed(
                     [](Config & c) -> auto& { return c.mount.umask; }, NumberUpTo(0777, 8))},
+  };
+}
+
+// A text of a part of Config.
+template <typename Part>
+Setter Text(Part part) {
+  return [part](Config& config, const Setting& s) -> Status {
+    BKFS_ASSIGN(part(config), NotEmpty(s.value));
+    return {};
+  };
+}
+template <typename Part>
+Setter File(Part part) {
+  return [part](Config& config, const Setting& s) -> Status {
+    BKFS_ASSIGN(part(config), ExpandPath(s));
+    return {};
+  };
+}
+
+KeyTable SftpKeys() {
+  return {
+      {"Password", Text([](Config & c) -> auto& { return c.store.sftp.password; })},
+      {"KeyFile", File([](Config & c) -> auto& { return c.store.sftp.key_file; })},
+      {"Fingerprint", Text([](Config & c) -> auto& { return c.store.sftp.fingerprint; })},
+      {"KnownHosts", File([](Config & c) -> auto& { return c.store.sftp.known_hosts; })},
+  };
+}
+
+KeyTable S3Keys() {
+  constexpr uint64_t kLongestLock = 36500;
+  return {
+      {"AccessKeyID", Text([](Config & c) -> auto& { return c.store.s3.access_key_id; })},
+      {"SecretKey", Text([](Config & c) -> auto& { return c.store.s3.secret_key; })},
+      {"SessionToken", Text([](Config & c) -> auto& { return c.store.s3.session_token; })},
+      {"Region", Text([](Config & c) -> auto& { return c.store.s3.region; })},
+      {"LockMode", Parsed(
+                       [](Config & c) -> auto& { return c.store.s3.lock_mode; }, ParseLockMode)},
+      {"RetainDays",
+       Parsed(
+           [](Config & c) -> auto& { return c.store.s3.lock_days; }, NumberUpTo(kLongestLock))},
+      {"StorageClass", Text([](Config & c) -> auto& { return c.store.s3.storage_class; })},
+      {"CAFile", File([](Config & c) -> auto& { return c.store.s3.ca_file; })},
+      {"AllowHTTP", Parsed(
+                        [](Config & c) -> auto& { return c.store.s3.allow_http; }, ParseBool)},
+      {"VirtualHost", Parsed(
+                          [](Config & c) -> auto& { return c.store.s3.virtual_host; }, ParseBool)},
+  };
+}
+
+KeyTable NetworkKeys() {
+  return {
+      {"Timeout",
+       Parsed(
+           [](Config & c) -> auto& { return c.store.network.stall_seconds; }, ParseTimeout)},
+      {"RetryFor",
+       Parsed(
+           [](Config & c) -> auto& { return c.store.network.retry_seconds; }, ParseTimeout)},
+      {"UploadLimit", Parsed(
+                          [](Config & c) -> auto& { return c.store.network.upload; }, ParseRate)},
+      {"DownloadLimit",
+       Parsed(
+           [](Config & c) -> auto& { return c.store.network.download; }, ParseRate)},
+      {"Connections",
+       Parsed(
+           [](Config & c) -> auto& { return c.store.network.connections; }, ParseConnections)},
   };
 }
 
@@ -140,14 +235,19 @@ KeyTable RetentionKeys() {
 const std::map<std::string, KeyTable, std::less<>>& Sections() {
   static const std::map<std::string, KeyTable, std::less<>> sections = {
       {"Repository",
-       {{"URL", Path(&Config::url)},
+       {{"URL", SetUrl},
         {"KeyFile", Path(&Config::key_file)},
         {"PassphraseFile", Path(&Config::passphrase_file)}}},
       {"Cache",
        {{"Directory", Path(&Config::cache_directory)},
+        {"Memory", Parsed(
+                       [](Config & c) -> auto& { return c.cache_memory; }, ParseSize)},
         {"Size", Parsed(
                      [](Config & c) -> auto& { return c.cache_size; }, ParseSize)}}},
       {"Mount", MountKeys()},
+      {"Network", NetworkKeys()},
+      {"SFTP", SftpKeys()},
+      {"S3", S3Keys()},
       {"Backup",
        {{"Name", Parsed(
                      [](Config & c) -> auto& { return c.backup.name; }, NotEmpty)},
@@ -242,6 +342,20 @@ Result<int64_t> ParseLease(std::string_view text) {
   return BadValue(text, "a time from 1s to 7d");
 }
 
+Result<uint64_t> ParseRate(std::string_view text) {
+  constexpr uint64_t kLeast = 16 << 10;  // less than that would look like a line that is dead
+  auto rate = ParseSize(text);
+  if (rate.ok() && *rate >= kLeast) return rate;
+  return BadValue(text, "bytes a second such as 512K or 2M, at least 16K");
+}
+
+Result<int64_t> ParseTimeout(std::string_view text) {
+  constexpr int64_t kLongest = 86400;
+  auto seconds = ParseSeconds(text);
+  if (seconds.ok() && *seconds >= 1 && *seconds <= kLongest) return seconds;
+  return BadValue(text, "a time from 1s to 1d");
+}
+
 Result<bool> ParseBool(std::string_view text) {
   for (std::string_view yes : {"yes", "true", "on", "1"}) {
     if (text == yes) return true;
@@ -296,6 +410,16 @@ Result<Config> MakeConfig(const ConfigArgs& args, const Environment& env) {
   Override(config.key_file, args.key_file, env("BKFS_KEY_FILE"));
   Override(config.passphrase_file, args.passphrase_file, env("BKFS_PASSPHRASE_FILE"));
   Override(config.cache_directory, args.cache_directory, env("BKFS_CACHE_DIR"));
+  Override(config.store.sftp.key_file, "", env("BKFS_SFTP_KEYFILE"));
+  Override(config.store.sftp.fingerprint, "", env("BKFS_SFTP_FINGERPRINT"));
+  // These are everybody's, not ours: they fill in what the configuration leaves out.
+  StoreConfig::S3& s3 = config.store.s3;
+  if (s3.access_key_id.empty()) {
+    Override(s3.access_key_id, "", env("AWS_ACCESS_KEY_ID"));
+    if (s3.secret_key.empty()) Override(s3.secret_key, "", env("AWS_SECRET_ACCESS_KEY"));
+    if (s3.session_token.empty()) Override(s3.session_token, "", env("AWS_SESSION_TOKEN"));
+  }
+  if (s3.region.empty()) Override(s3.region, "", env("AWS_REGION"));
   return config;
 }
 

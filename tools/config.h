@@ -14,20 +14,56 @@
 
 namespace bkfs {
 
+// How a store on another machine is reached. Secrets stand in here as they stand in the file.
+struct StoreConfig {
+  // [SFTP]; environment: BKFS_SFTP_KEYFILE, BKFS_SFTP_FINGERPRINT
+  struct Sftp {
+    std::string password;     // Password=
+    std::string key_file;     // KeyFile=
+    std::string fingerprint;  // Fingerprint=: of the host's key, "SHA256:..."
+    std::string known_hosts;  // KnownHosts=: instead of the user's and the system's file
+  } sftp;
+  // [S3]; environment: AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN, AWS_REGION
+  struct S3 {
+    std::string access_key_id;          // AccessKeyID=
+    std::string secret_key;             // SecretKey=
+    std::string session_token;          // SessionToken=
+    std::string region;                 // Region=
+    std::string lock_mode;              // LockMode=COMPLIANCE|GOVERNANCE
+    std::optional<uint32_t> lock_days;  // RetainDays=
+    std::string storage_class;          // StorageClass=
+    std::string ca_file;                // CAFile=
+    std::optional<bool> allow_http;     // AllowHTTP=
+    std::optional<bool> virtual_host;   // VirtualHost=
+  } s3;
+  // [Network]
+  struct Network {
+    std::optional<int64_t> stall_seconds;  // Timeout=: of a request in which nothing moves
+    std::optional<int64_t> retry_seconds;  // RetryFor=: how long what failed is tried again
+    std::optional<uint64_t> upload;        // UploadLimit=: bytes a second
+    std::optional<uint64_t> download;      // DownloadLimit=
+    std::optional<uint32_t> connections;   // Connections=
+  } network;
+};
+
 // What a configuration file, the environment and a command line say together. Strings are empty and
 // optionals absent where nobody said anything.
 struct Config {
   // [Repository]
-  std::string url;              // URL=: a path, file:///path
+  std::string url;              // URL=: a path, file:///path, user@host:/path, https://...
   std::string key_file;         // KeyFile=
   std::string passphrase_file;  // PassphraseFile=
   // [Cache]
-  std::string cache_directory;         // Directory=
-  std::optional<uint64_t> cache_size;  // Size=: memory for caches, e.g. 256M
+  std::string cache_directory;           // Directory=
+  std::optional<uint64_t> cache_memory;  // Memory=: for caches, e.g. 256M
+  std::optional<uint64_t> cache_size;    // Size=: disk for what was read from afar; 0: none
+  StoreConfig store;
   // [Mount]
   struct Mount {
     std::optional<int64_t> commit_idle_seconds;  // CommitIdle=
     std::optional<int64_t> lease_seconds;        // Lease=: 1s to 7d
+    std::optional<int64_t> timeout_seconds;      // Timeout=: how long a read waits for the store
+    std::optional<uint64_t> spool_size;          // SpoolSize=: what waits for the store, at most
     std::optional<unsigned> threads;             // Threads=
     std::optional<bool> allow_other;             // AllowOther=
     std::optional<bool> read_only;               // ReadOnly=
@@ -68,11 +104,13 @@ Result<Config> ParseConfig(std::string_view text, const std::string& file, const
 // The same from a file. kInvalid when it cannot be read or is empty.
 Result<Config> LoadConfig(const std::string& file, const Environment& env);
 // Command line before environment (BKFS_CONFIG_FILE, BKFS_REPOSITORY, BKFS_KEY_FILE,
-// BKFS_PASSPHRASE_FILE, BKFS_CACHE_DIR) before configuration file.
+// BKFS_PASSPHRASE_FILE, BKFS_CACHE_DIR, and those above) before configuration file.
 Result<Config> MakeConfig(const ConfigArgs& args, const Environment& env);
 
 // Values as options and configuration share them; errors are kInvalid and name the value.
 Result<uint64_t> ParseSize(std::string_view text);    // 4096, 512K, 64M, 2G, 1T (powers of 1024)
+Result<uint64_t> ParseRate(std::string_view text);    // the same a second; at least 16K
+Result<int64_t> ParseTimeout(std::string_view text);  // a time from 1s to 1d
 Result<int64_t> ParseSeconds(std::string_view text);  // 10, 10s, 5m, 1h, 2d
 Result<int64_t> ParseLease(std::string_view text);    // a time from 1s to 7d
 Result<uint64_t> ParseNumber(std::string_view text, uint64_t most, int base = 10);

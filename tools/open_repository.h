@@ -12,23 +12,11 @@
 
 namespace bkfs {
 
-// The folder that a repository URL names: a plain path or file:///path. nullopt for other schemes.
-std::optional<std::string> LocalPathOf(std::string_view url);
-
-// The store at a URL. kNoRepository when the place does not exist and `create` is false; kInvalid,
-// naming what there is, for a scheme that this version does not have.
-Result<std::unique_ptr<Backend>> OpenStore(const std::string& url, bool create);
-
 // Reads a keyfile. A passphrase comes from `passphrase_file` (its first line) or, when that is
 // empty, from the terminal. kInvalid when the file cannot be read, kWrongKey when it is damaged or
 // the passphrase is wrong. Warns in the log when others may read the file.
 Result<KeyMaterial> LoadKeyfile(const std::string& key_file, const std::string& passphrase_file,
                                 Logger& log);
-
-// Asks on the terminal, without echo. kInvalid when there is none, kInterrupted at end of input.
-Result<Secret> PromptPassphrase(const std::string& prompt);
-// The first line of a file, without its line feed. kInvalid when it cannot be read or is empty.
-Result<Secret> ReadPassphraseFile(const std::string& path);
 
 // Where caches go unless told otherwise: /var/cache/bkfs for root, else $XDG_CACHE_HOME/bkfs or
 // ~/.cache/bkfs.
@@ -44,10 +32,11 @@ void ShareCacheMemory(uint64_t total, Repository::Options& options);
 Result<std::unique_ptr<Repository>> OpenRepository(const Config& config, const Environment& env,
                                                    Repository::Options options, Logger& log,
                                                    Clock& clock);
-// The same with a key that has been loaded already.
-Result<std::unique_ptr<Repository>> OpenRepositoryWith(KeyMaterial key, const Config& config,
-                                                       const Environment& env,
-                                                       Repository::Options options, Logger& log,
-                                                       Clock& clock);
+// The same with a store that has been opened and a key that has been loaded already.
+Result<std::unique_ptr<Repository>> OpenRepositoryIn(std::unique_ptr<Backend> store,
+                                                     KeyMaterial key, const Config& config,
+                                                     const Environment& env,
+                                                     Repository::Options options, Logger& log,
+                                                     Clock& clock);
 
 }  // namespace bkfs

@@ -56,6 +56,7 @@ class S3Backend final : public Backend {
 
   Result<Bytes> Get(const std::string& name) override;
   Status ReadAt(const std::string& name, uint64_t offset, MutableByteView out) override;
+  bool IsNear(const std::string&, uint64_t, uint64_t) override { return false; }
   Status Put(const std::string& name, std::span<const ByteView> parts) override;
   Result<uint64_t> Size(const std::string& name) override;
   Result<int64_t> ModifiedAt(const std::string& name) override;

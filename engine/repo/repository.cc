@@ -92,8 +92,7 @@ Result<std::unique_ptr<Repository>> Repository::Open(std::unique_ptr<Backend> st
   BKFS_TRY(repo->epochs_->Adopt(epochs));
   repo->maintenance_ = std::make_unique<MaintenanceLog>(*repo->store_, *repo->keys_, repo->header_);
   repo->removals_ = std::make_unique<Removals>(*repo->store_, *repo->keys_, repo->header_);
-  repo->local_directory_ =
-      options.cache_directory + "/" + repo->header_.repo.hex() + "/" + repo->key_.id().hex();
+  repo->local_directory_ = LocalDirectory(options.cache_directory, repo->header_, repo->key_);
   BKFS_TRY(MakeDirectories(repo->local_directory_, 0700));
   if (!repo->key_.index_key.empty()) {
     BKFS_TRY(repo->OpenIndex(options));
@@ -103,6 +102,11 @@ Result<std::unique_ptr<Repository>> Repository::Open(std::unique_ptr<Backend> st
       *repo->store_, *repo->keys_, *repo->removals_, *repo->maintenance_, repo->key_,
       *repo->epochs_, repo->header_, log, clock, repo->seen_.get()});
   return repo;
+}
+
+std::string Repository::LocalDirectory(const std::string& cache_directory, const RepoHeader& header,
+                                       const KeyMaterial& key) {
+  return cache_directory + "/" + header.repo.hex() + "/" + key.id().hex();
 }
 
 Status Repository::OpenIndex(const Options& options) {

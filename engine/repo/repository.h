@@ -103,6 +103,8 @@ class Repository {
   // Where this repository's and key's local state lives: <cache>/<repo id>/<key id>; made if
   // missing.
   const std::string& local_directory() const { return local_directory_; }
+  static std::string LocalDirectory(const std::string& cache_directory, const RepoHeader& header,
+                                    const KeyMaterial& key);
   // A key for sealing local state, for one purpose.
   Secret LocalKey(std::string_view purpose) const;
 

@@ -6,6 +6,7 @@
 #include <map>
 
 #include "engine/base/fd.h"
+#include "tools/store_url.h"
 
 namespace bkfs {
 namespace {
@@ -27,7 +28,7 @@ class ConfigTest : public testing::Test {
 TEST_F(ConfigTest, EveryKey) {
   auto config = Parse(
       "[Repository]\nURL = /srv/b\nKeyFile=~/k\nPassphraseFile=p\n"
-      "[Cache]\nDirectory=cache\nSize=2G\n"
+      "[Cache]\nDirectory=cache\nMemory=64M\nSize=2G\n"
       "[Mount]\nCommitIdle=5m\nThreads=3\nAllowOther=yes\nReadOnly=off\nFsync=store\n"
       "LogLevel=debug\nLogFile=/l\nDedup=all\nUid=7\nGid=8\nUmask=027\n"
       "[Backup]\nName=home\nPaths=/a\nPaths=b\nExclude=*.o\nExclude=/tmp\nOneFileSystem=true\n");
@@ -36,6 +37,7 @@ TEST_F(ConfigTest, EveryKey) {
   EXPECT_EQ(config->key_file, "/home/u/k");
   EXPECT_EQ(config->passphrase_file, "/etc/p");
   EXPECT_EQ(config->cache_directory, "/etc/cache");
+  EXPECT_EQ(config->cache_memory, 64ULL << 20);
   EXPECT_EQ(config->cache_size, 2ULL << 30);
   EXPECT_EQ(config->mount.commit_idle_seconds, 300);
   EXPECT_EQ(config->mount.threads, 3u);
@@ -57,8 +59,8 @@ TEST_F(ConfigTest, EveryKey) {
 TEST_F(ConfigTest, ErrorsNameFileAndLine) {
   EXPECT_EQ(ErrorOf(""), "/etc/b.ini:1: the configuration is empty");
   EXPECT_EQ(ErrorOf("[Nope]\nx=1\n"),
-            "/etc/b.ini:2: unknown section [Nope] (there are Backup, Cache, Mount, Repository, "
-            "Retention)");
+            "/etc/b.ini:2: unknown section [Nope] (there are Backup, Cache, Mount, Network, "
+            "Repository, Retention, S3, SFTP)");
   EXPECT_EQ(ErrorOf("[Cache]\nsize=1\n"),
             "/etc/b.ini:2: unknown key 'size' in [Cache] (there are Directory, Memory, Size)");
   EXPECT_EQ(ErrorOf("[Cache]\nSize=12Q\n"),
@@ -69,6 +71,99 @@ TEST_F(ConfigTest, ErrorsNameFileAndLine) {
             "/etc/b.ini:2: AllowOther: bad value 'maybe' (want yes or no)");
   EXPECT_EQ(ErrorOf("[Repository]\nURL=\n"), "/etc/b.ini:2: URL: bad value '' (want a path)");
   EXPECT_EQ(Parse("[Cache]\nSize=x\n").code(), Code::kInvalid);
+}
+
+TEST_F(ConfigTest, Stores) {
+  auto config = Parse(
+      "[Repository]\nURL=bob@host:b\n[Mount]\nTimeout=5m\nSpoolSize=3G\n"
+      "[SFTP]\nPassword=p w\nKeyFile=~/id\nFingerprint=SHA256:x\nKnownHosts=hosts\n"
+      "[S3]\nAccessKeyID=a\nSecretKey=s\nSessionToken=t\nRegion=r\nLockMode=COMPLIANCE\n"
+      "RetainDays=30\nStorageClass=STANDARD_IA\nCAFile=/ca\nAllowHTTP=yes\nVirtualHost=no\n"
+      "[Network]\nTimeout=30s\nRetryFor=1h\nUploadLimit=1M\nDownloadLimit=16K\n"
+      "Connections=3\n");
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_EQ(config->url, "bob@host:b");
+  EXPECT_EQ(config->mount.timeout_seconds, 300);
+  EXPECT_EQ(config->mount.spool_size, 3ULL << 30);
+  const auto& [sftp, s3, network] = config->store;
+  EXPECT_EQ(sftp.password, "p w");
+  EXPECT_EQ(sftp.key_file, "/home/u/id");
+  EXPECT_EQ(sftp.fingerprint, "SHA256:x");
+  EXPECT_EQ(sftp.known_hosts, "/etc/hosts");
+  EXPECT_EQ(s3.access_key_id, "a");
+  EXPECT_EQ(s3.secret_key, "s");
+  EXPECT_EQ(s3.session_token, "t");
+  EXPECT_EQ(s3.region, "r");
+  EXPECT_EQ(s3.lock_mode, "COMPLIANCE");
+  EXPECT_EQ(s3.lock_days, 30U);
+  EXPECT_EQ(s3.storage_class, "STANDARD_IA");
+  EXPECT_EQ(s3.ca_file, "/ca");
+  EXPECT_EQ(s3.allow_http, true);
+  EXPECT_EQ(s3.virtual_host, false);
+  EXPECT_EQ(network.stall_seconds, 30);
+  EXPECT_EQ(network.retry_seconds, 3600);
+  EXPECT_EQ(network.upload, 1ULL << 20);
+  EXPECT_EQ(network.download, 16ULL << 10);
+  EXPECT_EQ(network.connections, 3U);
+  EXPECT_EQ(ErrorOf("[Network]\nUploadLimit=1K\n"),
+            "/etc/b.ini:2: UploadLimit: bad value '1K' (want bytes a second such as 512K or 2M, at "
+            "least 16K)");
+  EXPECT_EQ(ErrorOf("[Network]\nTimeout=0\n"),
+            "/etc/b.ini:2: Timeout: bad value '0' (want a time from 1s to 1d)");
+  EXPECT_EQ(ErrorOf("[Network]\nConnections=65\n"),
+            "/etc/b.ini:2: Connections: bad value '65' (want a number from 1 to 64)");
+  EXPECT_EQ(ErrorOf("[S3]\nLockMode=compliance\n"),
+            "/etc/b.ini:2: LockMode: bad value 'compliance' (want COMPLIANCE or GOVERNANCE)");
+}
+
+TEST_F(ConfigTest, UrlsAreNotPaths) {
+  for (const std::string url : {"https://h/b", "s3://b/p", "sftp://u@h/x", "u@h:/x", "h:x",
+                                "file:///x", "/x", "nonsense://x"}) {
+    EXPECT_EQ(Parse("[Repository]\nURL=" + url + "\n")->url, url);
+  }
+  EXPECT_EQ(Parse("[Repository]\nURL=x/h:y\n")->url, "/etc/x/h:y");
+  EXPECT_EQ(Parse("[Repository]\nURL=./h:y\n")->url, "/etc/./h:y");
+}
+
+TEST_F(ConfigTest, SecretsFromTheEnvironment) {
+  env_ = {{"BKFS_SFTP_KEYFILE", "/k"},    {"BKFS_SFTP_FINGERPRINT", "SHA256:y"},
+          {"AWS_ACCESS_KEY_ID", "id"},    {"AWS_SECRET_ACCESS_KEY", "secret"},
+          {"AWS_SESSION_TOKEN", "token"}, {"AWS_REGION", "there"}};
+  auto config = MakeConfig({}, Env());
+  ASSERT_TRUE(config.ok());
+  EXPECT_EQ(config->store.sftp.key_file, "/k");
+  EXPECT_EQ(config->store.sftp.fingerprint, "SHA256:y");
+  EXPECT_EQ(config->store.s3.access_key_id, "id");
+  EXPECT_EQ(config->store.s3.secret_key, "secret");
+  EXPECT_EQ(config->store.s3.session_token, "token");
+  EXPECT_EQ(config->store.s3.region, "there");
+  // A configuration's own key is not mixed with another's secret.
+  const std::string file = testing::TempDir() + "/config_test_s3.ini";
+  ASSERT_TRUE(RemoveTree(file).ok());
+  ASSERT_TRUE(WriteNewFile(file, AsBytes("[S3]\nAccessKeyID=mine\n"), 0600).ok());
+  ConfigArgs args;
+  args.config_file = file;
+  config = MakeConfig(args, Env());
+  ASSERT_TRUE(config.ok());
+  EXPECT_EQ(config->store.s3.access_key_id, "mine");
+  EXPECT_EQ(config->store.s3.secret_key, "");
+  EXPECT_EQ(config->store.s3.session_token, "");
+  EXPECT_EQ(config->store.s3.region, "there");
+}
+
+TEST(StoreUrlTest, Kinds) {
+  for (const char* local : {"/a", "a", "./a:b", "a/b:c", "file:///a", ":a", ""}) {
+    EXPECT_EQ(StoreKindOf(local), StoreKind::kLocal) << local;
+  }
+  for (const char* sftp : {"h:a", "u@h:", "u@h:/a", "[::1]:/a", "sftp://h/a", "ssh://h/a"}) {
+    EXPECT_EQ(StoreKindOf(sftp), StoreKind::kSftp) << sftp;
+  }
+  for (const char* s3 : {"https://h/b", "http://localhost/b", "s3://b"}) {
+    EXPECT_EQ(StoreKindOf(s3), StoreKind::kS3) << s3;
+  }
+  EXPECT_EQ(StoreKindOf("ftp://h/a"), StoreKind::kUnknown);
+  EXPECT_EQ(LocalPathOf("file:///a"), "/a");
+  EXPECT_EQ(LocalPathOf("h:/a"), std::nullopt);
 }
 
 TEST_F(ConfigTest, Retention) {

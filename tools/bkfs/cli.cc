@@ -34,10 +34,12 @@ class TerminalLogger final : public Logger {
 const std::vector<OptionSpec>& GlobalOptions() {
   static const std::vector<OptionSpec> kOptions{
       {"config,C", "FILE", "configuration file (BKFS_CONFIG_FILE)"},
-      {"repository,R", "URL", "repository: a folder (BKFS_REPOSITORY)"},
+      {"repository,R", "URL", "a folder, user@host:folder, https://host/bucket (BKFS_REPOSITORY)"},
       {"key-file,K", "FILE", "keyfile (BKFS_KEY_FILE)"},
       {"passphrase-file", "FILE", "passphrase of the keyfile (BKFS_PASSPHRASE_FILE)"},
       {"cache-dir", "DIR", "where caches are kept (BKFS_CACHE_DIR)"},
+      {"limit-upload", "RATE", "bytes a second at most to the store, e.g. 512K or 2M"},
+      {"limit-download", "RATE", "the same from the store"},
       {"json", "", "results as JSON"},
       {"quiet,q", "", "no progress"},
       {"verbose,v", "", "say more"},
@@ -138,7 +140,7 @@ Status CheckCount(const Command& command, size_t count) {
 bool TakesValue(const std::string& word) {
   return word == "-R" || word == "-K" || word == "-C" || word == "--repository" ||
          word == "--key-file" || word == "--config" || word == "--cache-dir" ||
-         word == "--passphrase-file";
+         word == "--passphrase-file" || word == "--limit-upload" || word == "--limit-download";
 }
 
 // Why TakeCommand found nothing: names the word that it stopped at.
@@ -183,6 +185,17 @@ const Command* TakeCommand(const std::vector<Command>& commands, std::vector<std
     }
   }
   return nullptr;
+}
+
+Status TakeLimits(const Arguments& args, StoreConfig::Network& network) {
+  for (const auto& [option, limit] : {std::pair{"limit-upload", &network.upload},
+                                      std::pair{"limit-download", &network.download}}) {
+    if (!args.Has(option)) continue;
+    auto rate = ParseRate(args.Get(option));
+    if (!rate.ok()) return rate.status().WithContext("--" + std::string(option));
+    *limit = *rate;
+  }
+  return {};
 }
 
 }  // namespace
@@ -250,6 +263,7 @@ Result<int> RunProgram(const std::vector<std::string>& arguments, const Environm
   config.passphrase_file = context.args.Get("passphrase-file");
   config.cache_directory = context.args.Get("cache-dir");
   BKFS_ASSIGN(context.config, MakeConfig(config, env));
+  BKFS_TRY(TakeLimits(context.args, context.config.store.network));
   TerminalLogger log(context.verbose);
   SystemClock clock;
   context.log = &log;

@@ -148,6 +148,7 @@ Result<CheckOptions> OptionsOf(const Context& context) {
 
 Result<int> Check(Context& context) {
   BKFS_ASSIGN(CheckOptions options, OptionsOf(context));
+  context.config.cache_size = 0;  // it is the store that is looked at
   BKFS_ASSIGN(auto repo, context.Open());
   FilePrinter files(context.json);
   Result<RepairReport> result = [&]() -> Result<RepairReport> {

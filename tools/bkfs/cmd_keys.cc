@@ -12,6 +12,8 @@
 #include "tools/bkfs/cli.h"
 #include "tools/bkfs/output.h"
 #include "tools/open_repository.h"
+#include "tools/open_store.h"
+#include "tools/prompt.h"
 
 namespace bkfs {
 
@@ -72,7 +74,7 @@ Result<int> Init(Context& context) {
   BKFS_ASSIGN(Secret passphrase, NewPassphrase(context.config.passphrase_file));
   // Looked at before the folder is made, so that a refusal changes nothing.
   BKFS_TRY(CheckFolderIsFree(context.config.url));
-  BKFS_ASSIGN(auto store, OpenStore(context.config.url, true));
+  BKFS_ASSIGN(auto store, OpenStore(context.config, true, *context.log));
   bool saved = false;
   auto master = CreateRepository(*store, options, *context.clock, [&](const KeyMaterial& key) {
     Status status = SaveKeyfile(key_file, key, passphrase);
@@ -134,7 +136,7 @@ Result<int> Derive(Context& context) {
   }
   Status label = CheckLabel(context.args.Get("label"));
   if (!label.ok()) return label.WithContext("--label");
-  BKFS_ASSIGN(auto store, OpenStore(context.config.url, false));
+  BKFS_ASSIGN(auto store, OpenStore(context.config, false, *context.log));
   BKFS_ASSIGN(RepoHeader header, ReadHeader(*store));
   BKFS_TRY(ReadEpochs(*store, header).status());
   BKFS_ASSIGN(KeyMaterial master, LoadMaster(context));
@@ -250,7 +252,7 @@ Result<int> KeyRevoke(Context& context) {
 }
 
 Result<int> RepairRotation(Context& context) {
-  BKFS_ASSIGN(auto store, OpenStore(context.config.url, false));
+  BKFS_ASSIGN(auto store, OpenStore(context.config, false, *context.log));
   BKFS_TRY(ReadHeader(*store).status());
   BKFS_ASSIGN(const KeyMaterial master,
               LoadKeyfile(context.config.key_file, context.config.passphrase_file, *context.log));

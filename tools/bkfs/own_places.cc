@@ -3,6 +3,7 @@
 
 #include "engine/base/fd.h"
 #include "tools/open_repository.h"
+#include "tools/store_url.h"
 
 namespace bkfs {
 

@@ -3,7 +3,7 @@
 _bkfs() {
   local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} word command=
   local commands="init derive key rotate backup snapshots stats version ls find diff restore fetch copy commit umount forget prune compact check help"
-  local general="--config --repository --key-file --passphrase-file --cache-dir --json --quiet --verbose --help"
+  local general="--config --repository --key-file --passphrase-file --cache-dir --limit-upload --limit-download --json --quiet --verbose --help"
   for word in "${COMP_WORDS[@]:1:COMP_CWORD-1}"; do
     case " $commands " in *" $word "*) command=$word; break ;; esac
   done

@@ -9,6 +9,7 @@
 #include "tools/mount_bkfs/options.h"
 #include "tools/mount_bkfs/serve.h"
 #include "tools/open_repository.h"
+#include "tools/store_url.h"
 
 namespace bkfs {
 namespace {

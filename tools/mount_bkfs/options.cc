@@ -9,7 +9,7 @@
 #include <map>
 #include <set>
 
-#include "tools/open_repository.h"
+#include "tools/store_url.h"
 
 namespace bkfs {
 
@@ -80,6 +80,8 @@ const std::map<std::string, ValueSetter, std::less<>>& WithValue() {
                               [](Config & c) -> auto& { return c.passphrase_file; }, AbsolutePath)},
       {"cache_dir", Parsed(
                         [](Config & c) -> auto& { return c.cache_directory; }, AbsolutePath)},
+      {"cache_memory", Parsed(
+                           [](Config & c) -> auto& { return c.cache_memory; }, ParseSize)},
       {"cache_size", Parsed(
                          [](Config & c) -> auto& { return c.cache_size; }, ParseSize)},
       {"commit_idle",
@@ -87,6 +89,15 @@ const std::map<std::string, ValueSetter, std::less<>>& WithValue() {
            [](Config & c) -> auto& { return c.mount.commit_idle_seconds; }, ParseSeconds)},
       {"lease", Parsed(
                     [](Config & c) -> auto& { return c.mount.lease_seconds; }, ParseLease)},
+      {"timeout", Parsed(
+                      [](Config & c) -> auto& { return c.mount.timeout_seconds; }, ParseTimeout)},
+      {"spool_size", Parsed(
+                         [](Config & c) -> auto& { return c.mount.spool_size; }, ParseSize)},
+      {"limit_upload", Parsed(
+                           [](Config & c) -> auto& { return c.store.network.upload; }, ParseRate)},
+      {"limit_download",
+       Parsed(
+           [](Config & c) -> auto& { return c.store.network.download; }, ParseRate)},
       {"threads",
        Parsed(
            [](Config & c) -> auto& { return c.mount.threads; }, NumberParser(1, 64, 10))},
@@ -268,8 +279,10 @@ Result<MountOptions> ParseMountOptions(const std::vector<std::string>& arguments
     BKFS_TRY(ApplyOption(option, line.sloppy, out));
   }
   // The daemon leaves the current folder.
-  for (std::string* path : {&out.config.key_file, &out.config.passphrase_file,
-                            &out.config.cache_directory, &out.config.mount.log_file}) {
+  for (std::string* path :
+       {&out.config.key_file, &out.config.passphrase_file, &out.config.cache_directory,
+        &out.config.mount.log_file, &out.config.store.sftp.key_file,
+        &out.config.store.sftp.known_hosts, &out.config.store.s3.ca_file}) {
     if (path->empty()) continue;
     BKFS_ASSIGN(*path, AbsolutePath(*path));
   }
@@ -293,7 +306,12 @@ std::string MountUsage() {
          "  allow_other             let other users in; permissions are checked then\n"
          "  uid=N, gid=N, umask=N   show these instead of what is stored\n"
          "  cache_dir=DIR           where local state lives\n"
-         "  cache_size=SIZE         memory for caches, e.g. 256M\n"
+         "  cache_memory=SIZE       memory for caches, e.g. 256M\n"
+         "  cache_size=SIZE         disk for what was read from a store far away; 0: none\n"
+         "  spool_size=SIZE         what may wait for the store; beyond, writes wait\n"
+         "  timeout=TIME            how long a read waits for the store, then EIO (120s)\n"
+         "  limit_upload=RATE       bytes a second at most, e.g. 2M\n"
+         "  limit_download=RATE     the same for what comes\n"
          "  commit_idle=SECONDS     a snapshot after so long without changes; 0: when asked only\n"
          "  lease=TIME              how long what is in no snapshot yet is kept while this is off\n"
          "  fsync=spool|store       where fsync(2) of a file makes it durable\n"

@@ -15,18 +15,36 @@
 #include "tools/exit_codes.h"
 #include "tools/host.h"
 #include "tools/open_repository.h"
+#include "tools/open_store.h"
 
 namespace bkfs {
 
 namespace {
 constexpr unsigned kThreads = 4;
+constexpr unsigned kThreadsFar = 32;  // they wait more than they work
+constexpr size_t kUploadsFar = 4;
+constexpr uint64_t kSpoolNear = 192ULL << 20;
+constexpr uint64_t kSpoolFar = 1ULL << 30;
 constexpr int64_t kPatienceNs = 60'000'000'000;
 // A search through all snapshots pins them with one object, which these make 128 KiB long.
 constexpr size_t kPinnedAhead = 4096;
 
+// For the store, which is opened before it is known where the log will be.
+class LateLogger final : public Logger {
+ public:
+  void SendTo(Logger* log) { log_ = log; }
+  void Log(LogLevel level, std::string_view message) override {
+    if (Logger* log = log_) log->Log(level, message);
+  }
+
+ private:
+  std::atomic<Logger*> log_ = nullptr;
+};
+
 // Everything behind a mount, in the order in which it is made; taken down the other way round.
 struct Stack {
   std::unique_ptr<Logger> log;
+  LateLogger store_log;
   SystemClock clock;
   std::unique_ptr<Repository> repo;
   std::unique_ptr<ReaderLease> lease;  // of what is open in /snapshots
@@ -150,6 +168,10 @@ Status OpenStaging(const Config& config, Stack& stack) {
   options.host = HostName();
   options.user = UserName();
   options.writer.keep_trying = true;
+  const bool is_near = stack.repo->store().IsNear("packs", 0, 1);
+  const uint64_t spool = config.mount.spool_size.value_or(is_near ? kSpoolNear : kSpoolFar);
+  options.writer.packs_in_flight = std::max<size_t>(2, spool / options.writer.pack_target);
+  if (!is_near) options.writer.upload_threads = kUploadsFar;
   if (config.mount.dedup) options.writer.dedup = *config.mount.dedup;
   BKFS_ASSIGN(stack.staging, OpenStagingPatiently(options, stack));
   return {};
@@ -169,7 +191,9 @@ Status MountStack(const MountOptions& options, const std::string& mountpoint, St
   session.mountpoint = mountpoint;
   session.allow_other = mount.allow_other.value_or(false);
   session.read_only = stack.staging == nullptr;
-  session.threads = mount.threads.value_or(kThreads);
+  const bool is_near = stack.repo->store().IsNear("packs", 0, 1);
+  session.threads = mount.threads.value_or(is_near ? kThreads : kThreadsFar);
+  if (mount.timeout_seconds) session.wait_limit_ns = *mount.timeout_seconds * 1'000'000'000;
   session.kernel_options = options.kernel_options;
   BKFS_ASSIGN(stack.session, FuseSession::Mount(*stack.fs, session, *stack.log));
   return {};
@@ -181,16 +205,16 @@ Status OpenStack(const MountOptions& options, const std::string& mountpoint, con
   BKFS_TRY(InitCrypto());
   BKFS_ASSIGN(std::string cache, CacheDirectoryOf(config, env));
   // Before anything is made anywhere: is there a repository, and does the key open?
-  BKFS_ASSIGN(auto store, OpenStore(config.url, false));
+  BKFS_ASSIGN(auto store, OpenStore(config, false, stack.store_log));
   BKFS_TRY(ReadHeader(*store).status());
-  store.reset();
   BKFS_TRY(OpenLog(options, cache, parent, stack));
+  stack.store_log.SendTo(stack.log.get());
   BKFS_ASSIGN(KeyMaterial key, LoadKeyfile(config.key_file, config.passphrase_file, *stack.log));
   // From here on threads start; they all leave these signals to SignalWatch.
   const sigset_t stop = StopSignals();
   ::pthread_sigmask(SIG_BLOCK, &stop, nullptr);
-  BKFS_ASSIGN(stack.repo,
-              OpenRepositoryWith(std::move(key), config, env, {}, *stack.log, stack.clock));
+  BKFS_ASSIGN(stack.repo, OpenRepositoryIn(std::move(store), std::move(key), config, env, {},
+                                           *stack.log, stack.clock));
   BKFS_TRY(OpenStaging(config, stack));
   return MountStack(options, mountpoint, stack);
 }

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tools/open_store.h"
+
+#include <filesystem>
+
+#include "backends/decorators/bandwidth_backend.h"
+#include "backends/decorators/read_cache_backend.h"
+#include "backends/decorators/retry_backend.h"
+#include "backends/decorators/stall_backend.h"
+#include "backends/local/local_backend.h"
+#include "backends/s3/s3_backend.h"
+#include "tools/prompt.h"
+
+namespace bkfs {
+
+namespace {
+constexpr int64_t kSecond = 1'000'000'000;
+constexpr int64_t kStallSeconds = 60;
+constexpr int64_t kRetrySeconds = 600;
+constexpr uint64_t kReadCache = 1ULL << 30;
+
+using StorePtr = std::unique_ptr<Backend>;
+
+Result<StorePtr> OpenLocal(const std::string& url, bool create) {
+  const std::string path = *LocalPathOf(url);
+  if (path.empty()) return Status(Code::kInvalid, "repository URL '" + url + "' has no path");
+  std::error_code error;
+  const auto absolute = std::filesystem::absolute(path, error);
+  if (error) return Status::FromErrno(error.value(), path);
+  auto store = OpenLocalBackend(absolute.lexically_normal().string(), create);
+  if (!create && (store.code() == Code::kNotDirectory || store.code() == Code::kNotFound)) {
+    return Status(Code::kNoRepository, "no repository there: " + store.status().message());
+  }
+  return store;
+}
+
+Result<StorePtr> OpenS3(const Config& config, bool create, Logger& log) {
+  const StoreConfig::S3& s3 = config.store.s3;
+  S3Options options;
+  BKFS_ASSIGN(options.location,
+              ParseS3Url(config.url, {.region = s3.region,
+                                      .allow_http = s3.allow_http.value_or(false),
+                                      .virtual_host = s3.virtual_host.value_or(false)}));
+  if (s3.access_key_id.empty()) {
+    return Status(Code::kInvalid,
+                  "no access key for " + options.location.Describe() +
+                      " ([S3] AccessKeyID= and SecretKey=, or AWS_ACCESS_KEY_ID and "
+                      "AWS_SECRET_ACCESS_KEY)");
+  }
+  if (s3.secret_key.empty()) {
+    BKFS_ASSIGN(options.secret_key, PromptSecret("Secret key of " + s3.access_key_id + ": "));
+  } else {
+    options.secret_key = Secret::CopyOf(AsBytes(s3.secret_key));
+  }
+  if (s3.lock_mode.empty() != !s3.lock_days.has_value()) {
+    return Status(Code::kInvalid, "[S3] LockMode= and RetainDays= go together");
+  }
+  options.access_key_id = s3.access_key_id;
+  options.session_token = Secret::CopyOf(AsBytes(s3.session_token));
+  options.lock_mode = s3.lock_mode;
+  options.retain_days = s3.lock_days.value_or(0);
+  options.storage_class = s3.storage_class;
+  options.ca_file = s3.ca_file;
+  if (config.store.network.connections) options.connections = *config.store.network.connections;
+  return OpenS3Backend(std::move(options), log, create);
+}
+
+StorePtr Limited(StorePtr store, const StoreConfig::Network& network) {
+  const Bandwidth limit{network.upload.value_or(0), network.download.value_or(0)};
+  if (limit.up == 0 && limit.down == 0) return store;
+  return std::make_unique<BandwidthBackend>(std::move(store), limit);
+}
+
+// Inside to outside: the limit of bandwidth, whose sleeping is no stall; a stall is a failure;
+// which is tried again.
+StorePtr OverNetwork(StorePtr store, const StoreConfig::Network& network, Logger& log) {
+  store = Limited(std::move(store), network);
+  store = std::make_unique<StallBackend>(std::move(store),
+                                         network.stall_seconds.value_or(kStallSeconds) * kSecond);
+  RetryOptions retry;
+  retry.total_ns = network.retry_seconds.value_or(kRetrySeconds) * kSecond;
+  return std::make_unique<RetryBackend>(std::move(store), retry, log);
+}
+}  // namespace
+
+Result<StorePtr> OpenStore(const Config& config, bool create, Logger& log) {
+  const std::string& url = config.url;
+  const StoreConfig::Network& network = config.store.network;
+  if (url.empty()) {
+    return Status(Code::kInvalid, "no repository given (-R, BKFS_REPOSITORY or [Repository] URL=)");
+  }
+  StorePtr store;
+  switch (StoreKindOf(url)) {
+    case StoreKind::kLocal: {
+      BKFS_ASSIGN(store, OpenLocal(url, create));
+      return Limited(std::move(store), network);
+    }
+    case StoreKind::kSftp: break;
+    case StoreKind::kS3: {
+      BKFS_ASSIGN(store, OpenS3(config, create, log));
+      return OverNetwork(std::move(store), network, log);
+    }
+    case StoreKind::kUnknown: break;
+  }
+  return Status(Code::kInvalid,
+                "stores of the kind '" + url.substr(0, url.find(':')) +
+                    "' are not supported (there are a path, file:///path, user@host:/path, "
+                    "sftp://user@host/path, https://host/bucket, s3://bucket)");
+}
+
+StorePtr KeepWhatIsRead(StorePtr store, const Config& config, const std::string& directory,
+                        Logger& log) {
+  const uint64_t size = config.cache_size.value_or(kReadCache);
+  if (size == 0 || store->IsNear("packs", 0, 1)) return store;
+  auto cache = ExtentCache::Open(directory, size, log);
+  if (!cache.ok()) {
+    log.Info("what is read is not kept on disk: " + cache.status().message());
+    return store;
+  }
+  return std::make_unique<ReadCacheBackend>(std::move(store), *std::move(cache));
+}
+
+}  // namespace bkfs
