@@ -9,6 +9,7 @@
 #include "backends/decorators/stall_backend.h"
 #include "backends/local/local_backend.h"
 #include "backends/s3/s3_backend.h"
+#include "backends/sftp/sftp_backend.h"
 #include "tools/prompt.h"
 
 namespace bkfs {
@@ -32,6 +33,18 @@ Result<StorePtr> OpenLocal(const std::string& url, bool create) {
     return Status(Code::kNoRepository, "no repository there: " + store.status().message());
   }
   return store;
+}
+
+Result<StorePtr> OpenSftp(const Config& config, bool create, Logger& log) {
+  const StoreConfig::Sftp& sftp = config.store.sftp;
+  BKFS_ASSIGN(SftpOptions options, ParseSftpUrl(config.url));
+  options.key_file = sftp.key_file;
+  options.fingerprint = sftp.fingerprint;
+  options.known_hosts_file = sftp.known_hosts;
+  options.password = Secret::CopyOf(AsBytes(sftp.password));
+  options.ask = [](const std::string& prompt) { return PromptSecret(prompt + ": "); };
+  if (config.store.network.connections) options.connections = *config.store.network.connections;
+  return OpenSftpBackend(std::move(options), log, create);
 }
 
 Result<StorePtr> OpenS3(const Config& config, bool create, Logger& log) {
@@ -95,7 +108,10 @@ Result<StorePtr> OpenStore(const Config& config, bool create, Logger& log) {
       BKFS_ASSIGN(store, OpenLocal(url, create));
       return Limited(std::move(store), network);
     }
-    case StoreKind::kSftp: break;
+    case StoreKind::kSftp: {
+      BKFS_ASSIGN(store, OpenSftp(config, create, log));
+      return OverNetwork(std::move(store), network, log);
+    }
     case StoreKind::kS3: {
       BKFS_ASSIGN(store, OpenS3(config, create, log));
       return OverNetwork(std::move(store), network, log);

@@ -40,6 +40,10 @@ class Server:
     def begin(self):
         raise NotImplementedError
 
+    def command(self, line):
+        """What a line of the program's standard input asks for; returns the answer, one line."""
+        return f'unknown command: {line}'
+
     def __enter__(self):
         self.scratch = tempfile.mkdtemp(prefix=f'bkfs-{self.name}-')
         os.chmod(self.scratch, 0o755)
@@ -135,9 +139,9 @@ def end(child):
 
 
 def serve(server):
-    """The program: facts on standard output, then until standard input ends."""
+    """The program: facts on standard output, then an answer of one line to each line of standard input, until that ends."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     with server:
         print(json.dumps(server.facts), flush=True)
-        while sys.stdin.buffer.read(4096):
-            pass
+        for line in sys.stdin:
+            print(server.command(line.strip()), flush=True)
