@@ -54,7 +54,8 @@ Status MemoryBackend::Put(const std::string& name, std::span<const ByteView> par
   if (capacity_ != 0 && (used_ > capacity_ || size > capacity_ - used_)) {
     return {Code::kNoSpace, "no space for " + name};
   }
-  objects_.emplace(name, Stored{std::move(object), Now()});
+  objects_.emplace(
+      name, Stored{std::move(object), Now(), IsLockedWhenPut(name) ? Now() + lock_span_ : 0});
   used_ += size;
   return {};
 }
@@ -93,9 +94,32 @@ Status MemoryBackend::Remove(const std::string& name) {
   MutexLock lock(mutex_);
   auto it = objects_.find(name);
   if (it == objects_.end()) return {Code::kNotFound, "no object " + name};
+  if (it->second.locked_ns > Now()) {
+    return {Code::kDenied, name + " is locked until " + FormatRfc3339(it->second.locked_ns)};
+  }
   used_ -= it->second.object->size();
   objects_.erase(it);
   return {};
+}
+
+Result<int64_t> MemoryBackend::LockedUntil(const std::string& name) {
+  BKFS_ASSIGN(Stored stored, Find(name));
+  return stored.locked_ns;
+}
+
+Status MemoryBackend::Lock(const std::string& name, int64_t until_ns) {
+  if (lock_span_ == 0) return Backend::Lock(name, until_ns);
+  MutexLock lock(mutex_);
+  auto it = objects_.find(name);
+  if (it == objects_.end()) return {Code::kNotFound, "no object " + name};
+  it->second.locked_ns = std::max(it->second.locked_ns, until_ns);
+  return {};
+}
+
+bool MemoryBackend::IsLockedWhenPut(const std::string& name) const {
+  if (lock_span_ == 0) return false;
+  return name == "bkfs.repo" || name.starts_with("packs/") || name.starts_with("snapshots/") ||
+         name.starts_with("keys/");
 }
 
 Result<StoreSpace> MemoryBackend::Space() {
@@ -137,6 +161,7 @@ Result<RepackedObject> MemoryBackend::Repack(std::span<const RepackPiece> pieces
 
 std::unique_ptr<MemoryBackend> MemoryBackend::Clone() const {
   auto copy = std::make_unique<MemoryBackend>(capacity_, clock_);
+  copy->lock_span_ = lock_span_;
   MutexLock lock(mutex_);
   MutexLock copy_lock(copy->mutex_);  // nobody else knows it yet
   copy->objects_ = objects_;
@@ -147,7 +172,7 @@ std::unique_ptr<MemoryBackend> MemoryBackend::Clone() const {
 void MemoryBackend::Replace(const std::string& name, Bytes data) {
   auto object = std::make_shared<const Bytes>(std::move(data));
   MutexLock lock(mutex_);
-  auto [it, added] = objects_.try_emplace(name, Stored{object, Now()});
+  auto [it, added] = objects_.try_emplace(name, Stored{object, Now(), 0});
   if (!added) used_ -= std::exchange(it->second.object, object)->size();
   used_ += object->size();
 }

@@ -31,7 +31,14 @@ class MemoryBackend final : public Backend {
   Status Remove(const std::string& name) override;
   Result<StoreSpace> Space() override;
   Result<RepackedObject> Repack(std::span<const RepackPiece> pieces) override;
+  Result<int64_t> LockedUntil(const std::string& name) override;
+  Status Lock(const std::string& name, int64_t until_ns) override;
+  int64_t LockSpan() const override { return lock_span_; }
   std::string Describe() const override { return "memory"; }
+
+  // From now on, as an object store with compliance locks: packs, snapshots, keys and bkfs.repo are
+  // locked for so long when they are put. To be called before anybody else uses the store.
+  void LockFor(int64_t span_ns) { lock_span_ = span_ns; }
 
   // A store of its own with what this one holds now.
   std::unique_ptr<MemoryBackend> Clone() const;
@@ -44,13 +51,16 @@ class MemoryBackend final : public Backend {
   struct Stored {
     Object object;
     int64_t time_ns = 0;
+    int64_t locked_ns = 0;  // until then
   };
 
+  bool IsLockedWhenPut(const std::string& name) const;
   Result<Stored> Find(const std::string& name) const;
   int64_t Now() const { return clock_ ? clock_->WallNanos() : SystemClock().WallNanos(); }
 
   const uint64_t capacity_;
   const Clock* const clock_;
+  int64_t lock_span_ = 0;
   mutable Mutex mutex_;  // a leaf: nothing is called while it is held
   std::map<std::string, Stored> objects_ BKFS_GUARDED_BY(mutex_);
   uint64_t used_ BKFS_GUARDED_BY(mutex_) = 0;

@@ -11,6 +11,7 @@ namespace bkfs {
 
 namespace {
 constexpr int kLooks = 3;  // snapshots may be forgotten while they are read
+constexpr size_t kRemovedTogether = 1000;
 }  // namespace
 
 Result<std::unique_ptr<Maintainer>> Maintainer::Begin(Repository& repo, Options options,
@@ -261,18 +262,23 @@ Status Maintainer::Sweep() {
   if (doomed.empty()) return {};
   BKFS_ASSIGN(auto affected, SegmentsWith(doomed));
   BKFS_TRY(RewriteSegments(affected, doomed));
-  uint64_t done = 0;
+  for (const auto& id : doomed) BKFS_TRY(repo_.index().RemovePack(id));
+  BKFS_ASSIGN(const StoredPacks stored, ListPacks());
+  std::vector<PackId> going;
   for (const auto& id : doomed) {
-    Tell("deleting", done++, doomed.size());
-    BKFS_TRY(repo_.index().RemovePack(id));
-    auto size = repo_.store().Size(PackName(id));
-    if (size.code() == Code::kNotFound) continue;
-    if (!size.ok()) return size.status();
-    Status removed = repo_.store().Remove(PackName(id));
-    if (removed.Is(Code::kNotFound)) continue;
-    BKFS_TRY(removed);
-    ++deleted_packs_;
-    deleted_bytes_ += *size;
+    if (stored.contains(id)) going.push_back(id);
+  }
+  for (size_t at = 0; at < going.size(); at += kRemovedTogether) {
+    Tell("deleting", at, going.size());
+    std::vector<std::string> names;
+    uint64_t bytes = 0;
+    for (size_t i = at; i < std::min(going.size(), at + kRemovedTogether); ++i) {
+      names.push_back(PackName(going[i]));
+      bytes += stored.at(going[i]);
+    }
+    BKFS_TRY(repo_.store().RemoveAll(names));
+    deleted_packs_ += names.size();
+    deleted_bytes_ += bytes;
   }
   return {};
 }

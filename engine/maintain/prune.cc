@@ -5,6 +5,8 @@
 #include <map>
 #include <set>
 
+#include "engine/maintain/lock_keeper.h"
+
 namespace bkfs {
 
 namespace {
@@ -31,6 +33,12 @@ struct DoomVerdict {
   std::vector<PackId> doomed;
   std::vector<std::string> waiting_for;
 };
+
+Result<int64_t> LockOf(Repository& repo, const PackId& id) {
+  if (repo.store().LockSpan() == 0) return int64_t{0};
+  auto until = repo.store().LockedUntil(PackName(id));
+  return until.code() == Code::kNotFound ? Result<int64_t>(0) : until;
+}
 
 Result<DoomVerdict> JudgeCondemned(Repository& repo, const RepositoryView& view, int64_t grace_ns) {
   DoomVerdict verdict;
@@ -75,7 +83,13 @@ Result<DoomVerdict> JudgeCondemned(Repository& repo, const RepositoryView& view,
       }
       continue;
     }
-    if (age->second) verdict.doomed.push_back(pack.id);
+    if (!age->second) continue;
+    BKFS_ASSIGN(const int64_t locked, LockOf(repo, pack.id));
+    if (locked > view.now_ns) {
+      waiting.insert("the store's locks to end");
+      continue;
+    }
+    verdict.doomed.push_back(pack.id);
   }
   verdict.waiting_for.assign(waiting.begin(), waiting.end());
   return verdict;
@@ -92,6 +106,7 @@ class PruneRun {
   Result<bool> Round(bool first);
   Status RefuseIfUsed(const RepositoryView& view) const;
   Result<std::vector<PackId>> FindDead(RepositoryView& view);
+  Status ExtendLocks(const RepositoryView& view);
   void Count(RepositoryView& view, const std::vector<PackId>& condemned,
              const DoomVerdict& verdict);
 
@@ -145,6 +160,25 @@ void PruneRun::Count(RepositoryView& view, const std::vector<PackId>& condemned,
   report_.refused = view.leases.refused;
 }
 
+// Of what snapshots need; what is condemned gets no more.
+Status PruneRun::ExtendLocks(const RepositoryView& view) {
+  if (repo_.store().LockSpan() == 0) return {};
+  std::vector<std::string> names;
+  for (const auto& pack : view.marks->packs()) {
+    if (!pack.missing && !pack.condemned && pack.used_blobs > 0) names.push_back(PackName(pack.id));
+  }
+  for (const char* prefix : {"snapshots/", "keys/"}) {
+    BKFS_TRY(repo_.store().List(prefix, [&](const std::string& name, uint64_t) {
+      names.push_back(name);
+      return Status();
+    }));
+  }
+  names.emplace_back("bkfs.repo");
+  BKFS_ASSIGN(const auto report, LockKeeper(repo_).Extend(names, view.now_ns));
+  report_.locks_extended += report.extended;
+  return {};
+}
+
 Result<bool> PruneRun::Round(bool first) {
   for (int attempt = 0; attempt < kRounds; ++attempt) {
     BKFS_ASSIGN(RepositoryView view, maintainer_.Look());
@@ -170,6 +204,7 @@ Result<bool> PruneRun::Round(bool first) {
       if (!decided) continue;
     }
     Count(view, dead, verdict);
+    BKFS_TRY(ExtendLocks(view));
     BKFS_TRY(maintainer_.Sweep());
     return !dead.empty() && (options_.now || options_.grace_ns == 0);
   }

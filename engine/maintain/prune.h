@@ -27,6 +27,7 @@ struct PruneReport {
   uint64_t waiting_packs = 0;  // condemned, and not deleted yet
   uint64_t waiting_bytes = 0;
   std::vector<std::string> waiting_for;  // why: holders of leases, the grace time
+  uint64_t locks_extended = 0;           // of what is needed, in a store that locks
   uint64_t unused_bytes = 0;             // in packs that are partly used, about
   uint64_t missing_blobs = 0;
   std::vector<RefusedObject> refused;  // leases and log entries that do not count

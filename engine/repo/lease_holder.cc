@@ -116,10 +116,12 @@ void LeaseHolder::Leave() {
 // States first: a lease without a state keeps everything.
 void LeaseHolder::RemoveObjects() {
   const LeaseId lease = id();
-  if (state_.number > 1) (void)repo_.store().Remove(LeaseStateName(lease, state_.number - 1));
-  if (state_.number > 0) (void)repo_.store().Remove(LeaseStateName(lease, state_.number));
-  Status removed = repo_.store().Remove(LeaseName(lease));
-  if (!removed.ok() && !removed.Is(Code::kNotFound)) {
+  std::vector<std::string> states;
+  if (state_.number > 1) states.push_back(LeaseStateName(lease, state_.number - 1));
+  if (state_.number > 0) states.push_back(LeaseStateName(lease, state_.number));
+  (void)repo_.store().RemoveAll(states);
+  Status removed = repo_.store().RemoveAll({LeaseName(lease)});
+  if (!removed.ok()) {
     repo_.log().Info(LeaseName(lease) + " stays until it is out of date: " + removed.message());
   }
 }
@@ -141,9 +143,11 @@ Status LeaseHolder::PutState(LeaseState state) {
   }
   BKFS_TRY(put);
   state_ = std::move(state);
+  std::vector<std::string> replaced;
   for (uint64_t old = std::max<uint64_t>(before, 1); old < state_.number; ++old) {
-    (void)repo_.store().Remove(LeaseStateName(state_.id, old));
+    replaced.push_back(LeaseStateName(state_.id, old));
   }
+  (void)repo_.store().RemoveAll(replaced);
   return {};
 }
 
@@ -199,7 +203,7 @@ Status LeaseHolder::Start(Heed heed) {
 Status LeaseHolder::RestoreLease() {
   const LeaseId before = id();
   if (repo_.store().Size(LeaseName(before)).code() != Code::kNotFound) return {};
-  (void)repo_.store().Remove(LeaseStateName(before, state_.number));
+  (void)repo_.store().RemoveAll({LeaseStateName(before, state_.number)});
   BKFS_TRY(PutLease());
   return RenewLocked();
 }

@@ -223,7 +223,7 @@ class MaintainActor final : public Actor {
     if (ids.empty()) return {};
     // From when it is asked for, nobody may rely on them.
     for (const auto& id : ids) world_.expected_.Forgotten(id);
-    return ForgetSnapshots(*repo_, ids);
+    return ForgetSnapshots(*repo_, ids).status();
   }
 };
 

@@ -236,15 +236,19 @@ Result<int> Forget(Context& context) {
     PrintPlan(groups, zone);
   }
   std::cout.flush();
+  const size_t all = std::max(list.snapshots.size(), ids.size());
   if (!dry_run && !ids.empty()) {
     // What goes must be on record before it goes.
     if (!std::cout.good()) return Status(Code::kIo, "standard output cannot be written");
     if (Interrupted()) return Status(Code::kInterrupted, "interrupted");
-    BKFS_TRY(
-        ForgetSnapshots(*repo, ids, [&](const std::string& what) { context.log->Warning(what); }));
+    BKFS_ASSIGN(const auto locked, ForgetSnapshots(*repo, ids, [&](const std::string& what) {
+                  context.log->Warning(what);
+                }));
+    std::erase_if(ids, [&](const SnapshotId& id) {
+      return std::find(locked.begin(), locked.end(), id) != locked.end();
+    });
   }
   if (!context.json) {
-    const size_t all = std::max(list.snapshots.size(), ids.size());
     std::cout << Summary(ids.size(), all - ids.size(), dry_run);
   }
   BKFS_TRY(RefusalOf(groups));

@@ -85,6 +85,7 @@ json PruneJson(const PruneReport& report) {
            {"waiting_packs", report.waiting_packs},
            {"waiting_bytes", report.waiting_bytes},
            {"waiting_for", report.waiting_for},
+           {"locks_extended", report.locks_extended},
            {"unused_bytes", report.unused_bytes},
            {"missing_blobs", report.missing_blobs}};
   out["refused"] = json::array();
@@ -115,6 +116,9 @@ void PrintPrune(const PruneReport& report, bool dry_run) {
     for (const auto& what : report.waiting_for) why += (why.empty() ? "" : ", ") + Printable(what);
     if (!why.empty()) std::cout << "; waiting for " << why;
     std::cout << "\n";
+  }
+  if (report.locks_extended > 0) {
+    std::cout << Counted(report.locks_extended, "object") << " locked for longer\n";
   }
   if (report.unused_bytes > 0) {
     std::cout << HumanSize(report.unused_bytes)
