@@ -81,8 +81,7 @@ Result<std::unique_ptr<Repository>> OpenRepository(const Config& config, const E
   BKFS_TRY(InitCrypto());
   // Before the key: a wrong place is told without asking for a passphrase.
   BKFS_ASSIGN(auto store, OpenStore(config, false, log));
-  auto header = ReadHeader(*store);
-  if (!header.ok()) return header.status();
+  BKFS_ASSIGN(options.header, ReadHeader(*store));
   BKFS_ASSIGN(KeyMaterial key, LoadKeyfile(config.key_file, config.passphrase_file, log));
   return OpenRepositoryIn(std::move(store), std::move(key), config, env, std::move(options), log,
                           clock);
@@ -93,19 +92,19 @@ Result<std::unique_ptr<Repository>> OpenRepositoryIn(std::unique_ptr<Backend> st
                                                      const Environment& env,
                                                      Repository::Options options, Logger& log,
                                                      Clock& clock) {
-  BKFS_ASSIGN(RepoHeader header, ReadHeader(*store));
-  BKFS_TRY(ReadEpochs(*store, header).status());
-  BKFS_TRY(CheckEpochsReach(header, key));
-  // Told apart from damage to the repository: a key file that was tampered with does not fit.
-  Status fits = CheckKeyfileAgainst(key, header);
-  if (fits.Is(Code::kCorrupt)) return Status(Code::kWrongKey, fits.message());
-  BKFS_TRY(fits.WithContext("key file " + config.key_file));
+  if (!options.header) {
+    BKFS_ASSIGN(options.header, ReadHeader(*store));
+  }
   BKFS_ASSIGN(options.cache_directory, CacheDirectoryOf(config, env));
   if (config.cache_memory) ShareCacheMemory(*config.cache_memory, options);
-  store = KeepWhatIsRead(std::move(store), config,
-                         Repository::LocalDirectory(options.cache_directory, header, key) + "/read",
-                         log);
-  return Repository::Open(std::move(store), std::move(key), options, log, clock);
+  const std::string local =
+      Repository::LocalDirectory(options.cache_directory, *options.header, key);
+  store = KeepWhatIsRead(std::move(store), config, local + "/read", log);
+  auto repo = Repository::Open(std::move(store), std::move(key), options, log, clock);
+  if (repo.code() == Code::kWrongKey) {
+    return repo.status().WithContext("key file " + config.key_file);
+  }
+  return repo;
 }
 
 }  // namespace bkfs

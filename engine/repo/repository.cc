@@ -76,14 +76,22 @@ Repository::~Repository() = default;
 Result<std::unique_ptr<Repository>> Repository::Open(std::unique_ptr<Backend> store,
                                                      KeyMaterial key, const Options& options,
                                                      Logger& log, Clock& clock) {
-  BKFS_ASSIGN(RepoHeader header, ReadHeader(*store));
+  RepoHeader header;
+  if (options.header) {
+    header = *options.header;
+  } else {
+    BKFS_ASSIGN(header, ReadHeader(*store));
+  }
   BKFS_ASSIGN(const std::vector<Epoch> epochs, ReadEpochs(*store, header));
   BKFS_TRY(CheckEpochsReach(header, key));
   if (key.type == KeyType::kMaster && key.repo == header.repo) {
     // A master key knows all epochs; the store says how many there are.
     key = MasterMaterial(std::move(key.master), header.repo, header.epochs.back().epoch);
   }
-  BKFS_TRY(CheckKeyfileAgainst(key, header));
+  // Told apart from damage to the repository: a key file that was tampered with does not fit.
+  Status fits = CheckKeyfileAgainst(key, header);
+  if (fits.Is(Code::kCorrupt)) return Status(Code::kWrongKey, fits.message());
+  BKFS_TRY(fits);
   std::unique_ptr<Repository> repo(
       new Repository(std::move(store), std::move(key), std::move(header), log, clock));
   repo->keys_ = std::make_unique<KeyDirectory>(*repo->store_, repo->header_, log);

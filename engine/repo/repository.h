@@ -45,9 +45,12 @@ class Repository {
     uint64_t frame_cache = 64ULL << 20;
     uint64_t tree_cache = 32ULL << 20;
     size_t prefetch_threads = 2;
+    // Of ReadHeader, a moment ago; otherwise it is read again.
+    std::optional<RepoHeader> header;
   };
 
-  // kNoRepository, kWrongKey, kCorrupt (tampered header or key), kUnsupported (newer format).
+  // kNoRepository, kWrongKey (also for a key that was tampered with), kCorrupt (tampered header),
+  // kUnsupported (newer format).
   // Loads the index as far as the key allows. References must outlive the repository.
   static Result<std::unique_ptr<Repository>> Open(std::unique_ptr<Backend> store, KeyMaterial key,
                                                   const Options& options, Logger& log,

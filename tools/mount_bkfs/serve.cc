@@ -206,15 +206,16 @@ Status OpenStack(const MountOptions& options, const std::string& mountpoint, con
   BKFS_ASSIGN(std::string cache, CacheDirectoryOf(config, env));
   // Before anything is made anywhere: is there a repository, and does the key open?
   BKFS_ASSIGN(auto store, OpenStore(config, false, stack.store_log));
-  BKFS_TRY(ReadHeader(*store).status());
+  Repository::Options opening;
+  BKFS_ASSIGN(opening.header, ReadHeader(*store));
   BKFS_TRY(OpenLog(options, cache, parent, stack));
   stack.store_log.SendTo(stack.log.get());
   BKFS_ASSIGN(KeyMaterial key, LoadKeyfile(config.key_file, config.passphrase_file, *stack.log));
   // From here on threads start; they all leave these signals to SignalWatch.
   const sigset_t stop = StopSignals();
   ::pthread_sigmask(SIG_BLOCK, &stop, nullptr);
-  BKFS_ASSIGN(stack.repo, OpenRepositoryIn(std::move(store), std::move(key), config, env, {},
-                                           *stack.log, stack.clock));
+  BKFS_ASSIGN(stack.repo, OpenRepositoryIn(std::move(store), std::move(key), config, env,
+                                           std::move(opening), *stack.log, stack.clock));
   BKFS_TRY(OpenStaging(config, stack));
   return MountStack(options, mountpoint, stack);
 }
