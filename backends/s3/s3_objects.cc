@@ -51,6 +51,11 @@ Status CheckDelimited(const HttpResponse& response, const std::string& what) {
   if (response.Find("transfer-encoding") != nullptr) return {};
   return {Code::kIo, what + ": the store does not say how long its answer is"};
 }
+
+Status OddStatus(const std::string& what, const HttpResponse& response) {
+  return {Code::kIo,
+          what + ": the store answers a read with status " + std::to_string(response.status)};
+}
 }  // namespace
 
 // The answer to a HEAD has no body, so that a refusal does not say why: a GET of nothing does.
@@ -91,7 +96,7 @@ Result<Bytes> S3Objects::Get(const std::string& name) {
   const S3Call call{.method = "GET", .name = name, .max_body = kMaxObject};
   BKFS_ASSIGN(HttpResponse response, session_.DoWell(call));
   BKFS_TRY(CheckDelimited(response, session_.Describe(name)));
-  if (response.status != 200) return session_.Failure(call, response);
+  if (response.status != 200) return OddStatus(session_.Describe(name), response);
   return std::move(response.body);
 }
 
@@ -140,8 +145,7 @@ Status S3Objects::ReadAt(const std::string& name, uint64_t offset, MutableByteVi
   if (!response.ok()) return response.status();
   BKFS_TRY(CheckDelimited(*response, session_.Describe(name)));
   if (response->status != 200 && response->status != 206) {
-    return {Code::kIo, session_.Describe(name) + ": the store answers a read with status " +
-                           std::to_string(response->status)};
+    return OddStatus(session_.Describe(name), *response);
   }
   return taken == out.size() ? Status() : too_short;
 }
