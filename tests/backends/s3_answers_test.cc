@@ -277,6 +277,7 @@ TEST_F(S3Answers, ACompletionMayFailInsideA200) {
 TEST_F(S3Answers, FailuresInsideAMultiDelete) {
   std::string answer;
   Begin([&](const ScriptedRequest& request) {
+    if (request.method == "HEAD") return Answer(200, "x");
     if (!request.Has("delete=")) return ScriptedAnswer{};
     EXPECT_TRUE(request.headers.contains("content-md5"));
     return Answer(200, "<DeleteResult>" + answer + "</DeleteResult>");

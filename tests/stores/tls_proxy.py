@@ -31,7 +31,7 @@ http {{
       proxy_http_version 1.1;
       proxy_set_header Host $http_host;
       proxy_request_buffering off;
-      proxy_buffering off;
+      proxy_buffering {buffering};
       {limit}
     }}
   }}
@@ -76,7 +76,9 @@ class TlsProxy(Server):
         return CONFIG.format(scratch=self.scratch, port=port, upstream=self.upstream, status=self.status,
                              user='user root;' if os.geteuid() == 0 else '',
                              failing=f'{self.fail_percent}% yes; ' if self.fail_percent else '',
-                             limit=f'limit_rate {self.limit_rate};' if self.limit_rate else '')
+                             limit=f'limit_rate {self.limit_rate};' if self.limit_rate else '',
+                             # Without its buffers nginx does not keep to the rate.
+                             buffering='on' if self.limit_rate else 'off')
 
     def make_certificates(self):
         self.openssl('req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2',
