@@ -25,7 +25,8 @@ std::string FolderOf(const std::string& name) {
 
 // Whether the store may have executed a PUT, or may do it yet.
 bool IsUncertain(const Result<HttpResponse>& response) {
-  return !response.ok() || response->status >= 500 || response->status == 408;
+  if (!response.ok() || response->status >= 500 || response->status == 408) return true;
+  return response->resent && response->status >= 300;  // of two, this answers the second
 }
 }  // namespace
 
