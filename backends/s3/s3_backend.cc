@@ -216,7 +216,7 @@ Status S3Backend::PutConditional(S3PutRequest put) {
 
 // A request that a breaking connection made curl send twice may have found its own first try.
 Status S3Backend::AfterConflict(const S3PutRequest& put, const HttpResponse& response) {
-  const Status exists = objects_.PutFailure(put, response);
+  Status exists = objects_.PutFailure(put, response);
   if (!response.resent) return exists;
   BKFS_ASSIGN(const Bytes there, objects_.Get(put.name));
   return IsConcatenation(there, put.parts) ? Status() : exists;

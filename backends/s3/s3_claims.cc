@@ -87,7 +87,7 @@ Status S3Claims::PutIfAbsent(const S3PutRequest& put, const S3HostTraits& traits
 // With `contended` set, the status says who stands in the way.
 Status S3Claims::Attempt(const S3PutRequest& put, const S3HostTraits& traits,
                          const Hash256& content, bool& contended) {
-  const Status there(Code::kExists, objects_.session().Describe(put.name) + " is there already");
+  Status there(Code::kExists, objects_.session().Describe(put.name) + " is there already");
   const Code before = objects_.Head(put.name).code();
   if (before == Code::kOk) return there;
   const std::string claim = FolderOf(put.name) + RandomWord();

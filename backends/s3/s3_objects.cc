@@ -133,8 +133,7 @@ Result<HttpResponse> S3Objects::GetRange(const std::string& name, uint64_t offse
 }
 
 Status S3Objects::ReadAt(const std::string& name, uint64_t offset, MutableByteView out) {
-  const Status too_short(Code::kCorrupt,
-                         session_.Describe(name) + " ends too early: it has been cut");
+  Status too_short(Code::kCorrupt, session_.Describe(name) + " ends too early: it has been cut");
   if (out.empty() || offset > ~uint64_t{0} - out.size()) {
     BKFS_ASSIGN(const S3Head head, Head(name));
     return offset > head.size || !out.empty() ? too_short : Status();

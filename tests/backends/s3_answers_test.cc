@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <set>
+#include <tuple>
 
 #include "backends/s3/s3_backend.h"
 #include "engine/base/transfer.h"
@@ -91,11 +92,7 @@ class S3Answers : public testing::Test {
 };
 
 TEST_F(S3Answers, CodesOfRefusals) {
-  const struct {
-    int status;
-    const char* code;
-    Code expected;
-  } cases[] = {
+  const std::tuple<int, const char*, Code> cases[] = {
       {500, "InternalError", Code::kUnavailable},
       {503, "SlowDown", Code::kUnavailable},
       {429, "", Code::kUnavailable},
@@ -115,10 +112,10 @@ TEST_F(S3Answers, CodesOfRefusals) {
       {400, "InvalidRequest", Code::kIo},
       {418, "", Code::kIo},
   };
-  for (const auto& c : cases) {
-    SCOPED_TRACE(std::to_string(c.status) + c.code);
-    const Status status = GetWith(Answer(c.status, *c.code == 0 ? "" : ErrorXml(c.code)));
-    EXPECT_EQ(status.code(), c.expected) << status.ToString();
+  for (const auto& [answer, word, expected] : cases) {
+    SCOPED_TRACE(std::to_string(answer) + word);
+    const Status status = GetWith(Answer(answer, *word == 0 ? "" : ErrorXml(word)));
+    EXPECT_EQ(status.code(), expected) << status.ToString();
     EXPECT_EQ(status.message().find("geheim"), std::string::npos);
   }
   const Status denied = GetWith(Answer(403, ErrorXml("AccessDenied")));
