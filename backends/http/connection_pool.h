@@ -14,10 +14,10 @@ namespace bkfs {
 // One curl transfer at a time, over connections that this object keeps open between transfers.
 struct HttpConnection {
   struct FreeMulti {
-    void operator()(CURLM* multi) const { curl_multi_cleanup(multi); }
+    void operator()(CURLM* handle) const { curl_multi_cleanup(handle); }
   };
   struct FreeEasy {
-    void operator()(CURL* easy) const { curl_easy_cleanup(easy); }
+    void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
   };
   // The easy handle goes first.
   std::unique_ptr<CURLM, FreeMulti> multi{curl_multi_init()};

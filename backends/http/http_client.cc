@@ -226,7 +226,8 @@ void Set(CURL* easy, CURLoption option, Value value) {
 
 Status Transfer::SetUp(CURL* easy, const HttpOptions& options, curl_slist* headers) {
   curl_easy_reset(easy);  // the connections stay, they are the multi handle's
-  if (curl_easy_setopt(easy, CURLOPT_URL, request_.url.c_str()) != CURLE_OK) {
+  const bool known = request_.url.starts_with("https://") || request_.url.starts_with("http://");
+  if (!known || curl_easy_setopt(easy, CURLOPT_URL, request_.url.c_str()) != CURLE_OK) {
     return {Code::kInvalid, "not a URL: " + PlaceOf(request_.url)};
   }
   Set(easy, CURLOPT_PROTOCOLS_STR, "http,https");
@@ -295,8 +296,7 @@ Status Transfer::Explain(CURLcode outcome) const {
       return {Code::kDenied, "certificate of " + place + " does not verify: " + reason +
                                  "; CAFile= names another authority"};
     case CURLE_SSL_CACERT_BADFILE: return {Code::kInvalid, "CAFile= cannot be used: " + reason};
-    case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL: return {Code::kInvalid, place + ": " + reason};
+    case CURLE_URL_MALFORMAT: return {Code::kInvalid, place + ": " + reason};
     default: return {Code::kUnavailable, place + ": " + reason};
   }
 }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <optional>
 #include <utility>
 
 #include "backends/s3/s3_claims.h"
@@ -80,8 +81,10 @@ class S3Backend final : public Backend {
   bool IsLocked(const std::string& name) const {
     return !options_.lock_mode.empty() && IsLockedWhenPut(name);
   }
+  // Ceph 16 forgets a lock that was asked for at the beginning of an upload in parts.
   bool GoesInParts(const S3PutRequest& put) const {
-    return HasOneWriter(put.name) && TotalSize(put.parts) > options_.multipart_size;
+    return HasOneWriter(put.name) && !IsLocked(put.name) &&
+           TotalSize(put.parts) > options_.multipart_size;
   }
   Status PutObject(const S3PutRequest& put);
   Status PutConditional(S3PutRequest put);
@@ -174,8 +177,8 @@ Status S3Backend::Put(const std::string& name, std::span<const ByteView> parts) 
   const int64_t until = session_.ServerNow() + LockSpan();
   put.headers.push_back({"x-amz-object-lock-mode", options_.lock_mode});
   put.headers.push_back({"x-amz-object-lock-retain-until-date", WholeSeconds(until)});
-  // AWS wants it beside a lock; the beginning of an upload in parts has no body to sum.
-  if (!GoesInParts(put)) put.headers.push_back({"content-md5", EncodeBase64(Md5(parts))});
+  // AWS wants it beside a lock.
+  put.headers.push_back({"content-md5", EncodeBase64(Md5(parts))});
   BKFS_TRY(ExplainLock(name, PutObject(put)));
   if (lock_verified_.load()) return {};
   return CheckLockKept(name, until);
@@ -214,7 +217,7 @@ Status S3Backend::PutConditional(S3PutRequest put) {
 
 // A request that a breaking connection made curl send twice may have found its own first try.
 Status S3Backend::AfterConflict(const S3PutRequest& put, const HttpResponse& response) {
-  const Status exists = objects_.PutFailure(put, response);
+  Status exists = objects_.PutFailure(put, response);
   if (!response.resent) return exists;
   BKFS_ASSIGN(const Bytes there, objects_.Get(put.name));
   return IsConcatenation(there, put.parts) ? Status() : exists;
@@ -232,8 +235,8 @@ Status S3Backend::ExplainLock(const std::string& name, Status failed) const {
 
 Status S3Backend::CheckLockKept(const std::string& name, int64_t until_ns) {
   BKFS_ASSIGN(const S3Head head, objects_.Head(name));
-  BKFS_ASSIGN(const int64_t kept, objects_.ReadRetention(name, head.version));
-  if (kept >= until_ns - kRounding) {
+  BKFS_ASSIGN(const std::optional<int64_t> kept, objects_.ReadRetention(name, head.version));
+  if (kept.value_or(0) >= until_ns - kRounding) {
     lock_verified_.store(true);
     return {};
   }
@@ -249,7 +252,8 @@ Result<int64_t> S3Backend::LockedUntil(const std::string& name) {
   BKFS_ASSIGN(const S3Head head, objects_.Head(name));
   // Locks are on versions: without those there is none to ask for.
   if (head.locked_until_ns != 0 || head.version.empty()) return head.locked_until_ns;
-  return objects_.ReadRetention(name, head.version);
+  BKFS_ASSIGN(const std::optional<int64_t> until, objects_.ReadRetention(name, head.version));
+  return until.value_or(0);
 }
 
 Status S3Backend::Lock(const std::string& name, int64_t until_ns) {
@@ -258,8 +262,11 @@ Status S3Backend::Lock(const std::string& name, int64_t until_ns) {
     return {Code::kUnsupported, Describe() + ": no LockMode is set, nothing is locked"};
   }
   BKFS_ASSIGN(const S3Head head, objects_.Head(name));
-  BKFS_ASSIGN(const int64_t now, objects_.ReadRetention(name, head.version));
-  if (now >= until_ns) return {};
+  BKFS_ASSIGN(const std::optional<int64_t> now, objects_.ReadRetention(name, head.version));
+  if (!now || head.version.empty()) {
+    return {Code::kUnsupported, session_.Describe(name) + ": this host or bucket knows no locks"};
+  }
+  if (*now >= until_ns) return {};
   // Up to a whole second: never shorter than asked for.
   const std::string text = "<Retention><Mode>" + options_.lock_mode + "</Mode><RetainUntilDate>" +
                            WholeSeconds(until_ns + kSecond - 1) + "</RetainUntilDate></Retention>";
@@ -269,11 +276,10 @@ Status S3Backend::Lock(const std::string& name, int64_t until_ns) {
               .query = {{"retention", ""}},
               .headers = {{"content-md5", EncodeBase64(Md5(body))}},
               .body = std::span(&body, 1)};
-  if (!head.version.empty()) call.query.push_back({"versionId", head.version});
+  call.query.push_back({"versionId", head.version});
   BKFS_TRY(ExplainLock(name, session_.DoWell(call).status()));
-  if (lock_verified_.load()) return {};
-  BKFS_ASSIGN(const int64_t kept, objects_.ReadRetention(name, head.version));
-  if (kept >= until_ns - kRounding) return {};
+  BKFS_ASSIGN(const std::optional<int64_t> kept, objects_.ReadRetention(name, head.version));
+  if (kept.value_or(0) >= until_ns) return {};
   return {Code::kUnsupported,
           session_.Describe(name) + ": this host accepts locks and does not keep them"};
 }

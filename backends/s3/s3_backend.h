@@ -24,8 +24,8 @@ struct S3Options {
   std::string storage_class;  // of packs, "STANDARD_IA"; empty: the bucket's own
   std::string ca_file;        // certificates of the authorities to trust; empty: the system's
   size_t connections = 8;
-  // Packs, index segments and snapshots above this go in parts of this size; at least 5 MiB, which
-  // S3 asks for.
+  // Packs, index segments and snapshots above this go in parts of this size, unless they are
+  // locked; at least 5 MiB, which S3 asks for.
   uint64_t multipart_size = uint64_t{64} << 20;
   const Clock* clock = nullptr;  // signs requests; outlives the store; nullptr: the system's
 };

@@ -25,7 +25,8 @@ std::string FolderOf(const std::string& name) {
 
 // Whether the store may have executed a PUT, or may do it yet.
 bool IsUncertain(const Result<HttpResponse>& response) {
-  return !response.ok() || response->status >= 500 || response->status == 408;
+  if (!response.ok() || response->status >= 500 || response->status == 408) return true;
+  return response->resent && response->status >= 300;  // of two, this answers the second
 }
 }  // namespace
 
@@ -86,7 +87,7 @@ Status S3Claims::PutIfAbsent(const S3PutRequest& put, const S3HostTraits& traits
 // With `contended` set, the status says who stands in the way.
 Status S3Claims::Attempt(const S3PutRequest& put, const S3HostTraits& traits,
                          const Hash256& content, bool& contended) {
-  const Status there(Code::kExists, objects_.session().Describe(put.name) + " is there already");
+  Status there(Code::kExists, objects_.session().Describe(put.name) + " is there already");
   const Code before = objects_.Head(put.name).code();
   if (before == Code::kOk) return there;
   const std::string claim = FolderOf(put.name) + RandomWord();

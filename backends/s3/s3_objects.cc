@@ -51,6 +51,11 @@ Status CheckDelimited(const HttpResponse& response, const std::string& what) {
   if (response.Find("transfer-encoding") != nullptr) return {};
   return {Code::kIo, what + ": the store does not say how long its answer is"};
 }
+
+Status OddStatus(const std::string& what, const HttpResponse& response) {
+  return {Code::kIo,
+          what + ": the store answers a read with status " + std::to_string(response.status)};
+}
 }  // namespace
 
 // The answer to a HEAD has no body, so that a refusal does not say why: a GET of nothing does.
@@ -91,7 +96,7 @@ Result<Bytes> S3Objects::Get(const std::string& name) {
   const S3Call call{.method = "GET", .name = name, .max_body = kMaxObject};
   BKFS_ASSIGN(HttpResponse response, session_.DoWell(call));
   BKFS_TRY(CheckDelimited(response, session_.Describe(name)));
-  if (response.status != 200) return session_.Failure(call, response);
+  if (response.status != 200) return OddStatus(session_.Describe(name), response);
   return std::move(response.body);
 }
 
@@ -128,8 +133,7 @@ Result<HttpResponse> S3Objects::GetRange(const std::string& name, uint64_t offse
 }
 
 Status S3Objects::ReadAt(const std::string& name, uint64_t offset, MutableByteView out) {
-  const Status too_short(Code::kCorrupt,
-                         session_.Describe(name) + " ends too early: it has been cut");
+  Status too_short(Code::kCorrupt, session_.Describe(name) + " ends too early: it has been cut");
   if (out.empty() || offset > ~uint64_t{0} - out.size()) {
     BKFS_ASSIGN(const S3Head head, Head(name));
     return offset > head.size || !out.empty() ? too_short : Status();
@@ -140,8 +144,7 @@ Status S3Objects::ReadAt(const std::string& name, uint64_t offset, MutableByteVi
   if (!response.ok()) return response.status();
   BKFS_TRY(CheckDelimited(*response, session_.Describe(name)));
   if (response->status != 200 && response->status != 206) {
-    return {Code::kIo, session_.Describe(name) + ": the store answers a read with status " +
-                           std::to_string(response->status)};
+    return OddStatus(session_.Describe(name), *response);
   }
   return taken == out.size() ? Status() : too_short;
 }
@@ -196,9 +199,10 @@ Status S3Objects::RemoveVersion(const std::string& name, const std::string& vers
   Result<HttpResponse> response = session_.DoWell(call);
   if (response.code() != Code::kDenied || version.empty()) return response.status();
   // Perhaps it is a lock that forbids it.
-  const Result<int64_t> until = ReadRetention(name, version);
-  if (!until.ok() || *until <= session_.ServerNow()) return response.status();
-  return {Code::kDenied, session_.Describe(name) + " is locked until " + FormatRfc3339(*until)};
+  const Result<std::optional<int64_t>> read = ReadRetention(name, version);
+  const int64_t until = read.ok() ? read->value_or(0) : 0;
+  if (until <= session_.ServerNow()) return response.status();
+  return {Code::kDenied, session_.Describe(name) + " is locked until " + FormatRfc3339(until)};
 }
 
 Status S3Objects::Remove(const std::string& name) {
@@ -216,26 +220,29 @@ Status S3Objects::Remove(const std::string& name) {
 }
 
 // By the first of the names that is there.
-Result<bool> S3Objects::KeepsVersions(std::span<const std::string> names) {
+Result<S3Objects::Keeping> S3Objects::WhatIsKept(std::span<const std::string> names) {
   for (const std::string& name : names) {
     Result<S3Head> head = Head(name);
-    if (head.ok()) return !head->version.empty();
+    if (head.ok()) return head->version.empty() ? Keeping::kObjects : Keeping::kVersions;
     if (head.code() != Code::kNotFound) return head.status();
   }
-  return false;
+  return Keeping::kNothing;
+}
+
+Status S3Objects::RemoveEach(std::span<const std::string> names) {
+  Status first;
+  for (const std::string& name : names) {
+    Status removed = Remove(name);
+    if (first.ok() && !removed.Is(Code::kNotFound)) first = removed;
+  }
+  return first;
 }
 
 Status S3Objects::RemoveMany(std::span<const std::string> names) {
-  if (names.empty()) return {};
-  BKFS_ASSIGN(const bool versions, KeepsVersions(names));
-  if (versions) {
-    Status first;
-    for (const std::string& name : names) {
-      Status removed = Remove(name);
-      if (first.ok() && !removed.Is(Code::kNotFound)) first = removed;
-    }
-    return first;
-  }
+  BKFS_ASSIGN(const Keeping kept, WhatIsKept(names));
+  // Removing what is not there would leave a marker where versions are kept.
+  if (kept == Keeping::kNothing) return {};
+  if (kept == Keeping::kVersions) return RemoveEach(names);
   std::string body = "<Delete>";
   for (const std::string& name : names) {
     body += "<Object><Key>" + XmlEscape(session_.location().KeyOf(name)) + "</Key></Object>";
@@ -248,7 +255,10 @@ Status S3Objects::RemoveMany(std::span<const std::string> names) {
                     .headers = {{"content-md5", EncodeBase64(Md5(part))}},
                     .body = std::span(&part, 1),
                     .max_body = kMaxDeleteResult};
-  BKFS_ASSIGN(const HttpResponse response, session_.DoWell(call));
+  BKFS_ASSIGN(const HttpResponse response, session_.Do(call));
+  // Ceph 16 asks for the right to remove from the whole bucket, where one to some of it would do.
+  if (response.status == 403) return RemoveEach(names);
+  if (response.status >= 300) return session_.Failure(call, response);
   Result<S3DeleteResult> result = DecodeDeleteResult(response.body);
   if (!result.ok()) return result.status().WithContext(session_.Describe("") + ": removing");
   if (result->hidden) {
@@ -262,7 +272,8 @@ Status S3Objects::RemoveMany(std::span<const std::string> names) {
   return session_.Refusal(of, response.status, result->error);
 }
 
-Result<int64_t> S3Objects::ReadRetention(const std::string& name, const std::string& version) {
+Result<std::optional<int64_t>> S3Objects::ReadRetention(const std::string& name,
+                                                        const std::string& version) {
   S3Call call{.method = "GET", .name = name, .query = {{"retention", ""}}};
   if (!version.empty()) call.query.push_back({"versionId", version});
   Bytes body;
@@ -273,18 +284,22 @@ Result<int64_t> S3Objects::ReadRetention(const std::string& name, const std::str
     return {};
   };
   Result<HttpResponse> response = session_.Do(call);
-  if (response.code() == Code::kNoData) return int64_t{0};
+  const std::optional<int64_t> unknown;
+  if (response.code() == Code::kNoData) return unknown;
   if (!response.ok()) return response.status();
   if (response->status >= 300) {
     const std::string why = DecodeS3Error(response->body).code;
-    const bool none = why == "NoSuchObjectLockConfiguration" || why == "InvalidRequest" ||
-                      why == "ObjectLockConfigurationNotFoundError" || why == "NotImplemented";
-    if (none) return int64_t{0};
+    // Ceph says the last of an object without a lock in a bucket that can lock.
+    if (why == "NoSuchObjectLockConfiguration" || why == "ObjectLockConfigurationNotFoundError") {
+      return std::optional<int64_t>(0);
+    }
+    if (why == "InvalidRequest" || why == "NotImplemented") return unknown;
     return session_.Failure(call, *response);
   }
   const Result<std::string> until = DecodeElement(body, "Retention/RetainUntilDate");
-  if (!until.ok()) return int64_t{0};
-  return ParseRfc3339(*until);
+  if (!until.ok()) return unknown;
+  BKFS_ASSIGN(const int64_t time, ParseRfc3339(*until));
+  return std::optional<int64_t>(time);
 }
 
 }  // namespace bkfs

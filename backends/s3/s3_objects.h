@@ -54,8 +54,10 @@ class S3Objects {
   // count as removed. The first failure after trying them all.
   Status RemoveMany(std::span<const std::string> names);
 
-  // Until when an object is locked (Object Lock), in ns since 1970; 0: it is not.
-  Result<int64_t> ReadRetention(const std::string& name, const std::string& version);
+  // Until when an object is locked (Object Lock), in ns since 1970; 0: it is not. Nothing: the host
+  // or the bucket does not know of locks. Ask before asking it to lock: Swift takes that request
+  // for a put of the object itself, and replaces it.
+  Result<std::optional<int64_t>> ReadRetention(const std::string& name, const std::string& version);
 
   S3Session& session() { return session_; }
 
@@ -64,7 +66,9 @@ class S3Objects {
                                 uint64_t& taken);
   Status ExplainHead(const std::string& name, const HttpResponse& response);
   Status RemoveVersion(const std::string& name, const std::string& version);
-  Result<bool> KeepsVersions(std::span<const std::string> names);
+  Status RemoveEach(std::span<const std::string> names);
+  enum class Keeping { kNothing, kObjects, kVersions };
+  Result<Keeping> WhatIsKept(std::span<const std::string> names);
 
   S3Session& session_;
 };

@@ -57,7 +57,7 @@ std::string Words(const std::string& text) { return Printable(text.substr(0, kMa
 
 struct XmlScan::State {
   struct FreeParser {
-    void operator()(XML_Parser parser) const { XML_ParserFree(parser); }
+    void operator()(XML_Parser handle) const { XML_ParserFree(handle); }
   };
 
   explicit State(Element on_element) : element(std::move(on_element)) {

@@ -61,6 +61,16 @@ std::unique_ptr<Backend> MustOpen(S3Options options) {
   return std::move(*backend);
 }
 
+RawS3::RawS3(S3Options options) {
+  const std::string region = options.location.region;
+  session_ = std::make_unique<S3Session>(
+      std::move(options.location),
+      S3Credentials{.key = {options.access_key_id, std::move(options.secret_key), region},
+                    .session_token = {}},
+      HttpClient::Open({}).value(), clock_);
+  objects_ = std::make_unique<S3Objects>(*session_);
+}
+
 StoreFactory S3Factory(const char* name, const char* bucket_fact, uint64_t multipart_size) {
   return {name, [bucket_fact = std::string(bucket_fact), multipart_size] {
             return std::make_unique<S3Store>(bucket_fact, multipart_size);

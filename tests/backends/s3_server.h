@@ -7,6 +7,7 @@
 #include <string>
 
 #include "backends/s3/s3_backend.h"
+#include "backends/s3/s3_objects.h"
 #include "tests/backends/conformance.h"
 #include "tests/support/store_process.h"
 
@@ -37,6 +38,18 @@ class S3Server final : public testing::Environment {
 // A prefix that no case has had.
 std::string FreshPrefix();
 std::unique_ptr<Backend> MustOpen(S3Options options);
+
+// The store's keys as they are, for what a Backend does not show.
+class RawS3 {
+ public:
+  explicit RawS3(S3Options options);
+  S3Objects& objects() const { return *objects_; }
+
+ private:
+  SystemClock clock_;
+  std::unique_ptr<S3Session> session_;
+  std::unique_ptr<S3Objects> objects_;
+};
 
 // A conformance store below a fresh prefix of the bucket that the server's fact names.
 StoreFactory S3Factory(const char* name, const char* bucket_fact,

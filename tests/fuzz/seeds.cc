@@ -225,6 +225,30 @@ void AddFrames(std::vector<Seed>& out) {
     out.push_back({"frame_inner", size == 10 ? "stored" : "zstd", input});
   }
 }
+
+void AddText(std::vector<Seed>& out, std::string_view target, std::string_view name,
+             std::string_view text) {
+  const ByteView bytes = AsBytes(text);
+  out.push_back({target, name, Bytes(bytes.begin(), bytes.end())});
+}
+
+void AddS3(std::vector<Seed>& out) {
+  AddText(out, "s3_list", "page",
+          "<?xml version=\"1.0\"?><ListBucketResult><IsTruncated>true</IsTruncated>"
+          "<NextContinuationToken>t</NextContinuationToken><EncodingType>url</EncodingType>"
+          "<Contents><Key>repo/packs%2Faa</Key><Size>7</Size>"
+          "<LastModified>2026-11-21T14:29:06.079Z</LastModified></Contents></ListBucketResult>");
+  AddText(out, "s3_answer", "error",
+          "<Error><Code>AccessDenied</Code><Message>no</Message><Region>eu</Region></Error>");
+  AddText(out, "s3_answer", "removed",
+          "<DeleteResult><Deleted><Key>a</Key></Deleted><Error><Key>b</Key><Code>InternalError"
+          "</Code></Error></DeleteResult>");
+  AddText(out, "s3_answer", "retention",
+          "<Retention><RetainUntilDate>2026-11-22T14:29:08Z</RetainUntilDate></Retention>");
+  AddText(out, "s3_url", "path", "https://minio.example.org:9000/bucket/a/b");
+  AddText(out, "s3_url", "host", "https://bucket.s3.eu-central-1.amazonaws.com/a");
+  AddText(out, "s3_url", "aws", "s3://bucket/a");
+}
 }  // namespace
 
 std::vector<Seed> MakeSeeds() {
@@ -236,6 +260,7 @@ std::vector<Seed> MakeSeeds() {
   AddTrees(out);
   AddSnapshots(out);
   AddFrames(out);
+  AddS3(out);
   return out;
 }
 

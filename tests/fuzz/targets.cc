@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "tests/fuzz/targets.h"
 
+#include "backends/s3/s3_url.h"
+#include "backends/s3/s3_xml.h"
 #include "engine/codec/frame_codec.h"
 #include "engine/crypto/aead.h"
 #include "engine/crypto/hash.h"
@@ -369,6 +371,34 @@ void FuzzBase64(ByteView input) {
   BKFS_CHECK(EncodeBase64(*bytes) == without_breaks);
 }
 
+void FuzzS3List(ByteView input) {
+  S3ListPage page;
+  const size_t half = input.size() / 2;
+  if (!page.Feed(input.first(half)).ok() || !page.Feed(input.subspan(half)).ok()) return;
+  if (!page.Finish().ok()) return;
+  size_t keys = 0;
+  for (const S3ListedObject& object : page.objects()) keys += object.key.size();
+  BKFS_CHECK(keys <= 2 * input.size());  // UTF-8 of other encodings is longer
+}
+
+void FuzzS3Answer(ByteView input) {
+  const S3Error error = DecodeS3Error(input);
+  BKFS_CHECK(error.code.size() + error.message.size() <= 8 * 300);
+  auto result = DecodeDeleteResult(input);
+  if (result.ok() && !result->error.code.empty()) BKFS_CHECK(!result->failed_key.empty());
+  auto element = DecodeElement(input, "Retention/RetainUntilDate");
+  BKFS_CHECK(!element.ok() || element->size() <= 2 * input.size());
+}
+
+void FuzzS3Url(ByteView input) {
+  auto location = ParseS3Url(AsText(input), {});
+  if (!location.ok()) return;
+  BKFS_CHECK(!location->host.empty() && !location->bucket.empty() && !location->region.empty());
+  // What is said about a place leads to it again.
+  auto again = ParseS3Url(location->Describe(), {.region = location->region});
+  BKFS_CHECK(again.ok() && again->bucket == location->bucket && again->prefix == location->prefix);
+}
+
 constexpr Target kTargets[] = {
     {"header", FuzzHeader},
     {"badge", FuzzBadge},
@@ -394,6 +424,9 @@ constexpr Target kTargets[] = {
     {"snapshot_body", FuzzSnapshotBody},
     {"frame_inner", FuzzFrameInner},
     {"base64", FuzzBase64},
+    {"s3_list", FuzzS3List},
+    {"s3_answer", FuzzS3Answer},
+    {"s3_url", FuzzS3Url},
 };
 }  // namespace
 
