@@ -87,6 +87,7 @@ class S3Backend final : public Backend {
            TotalSize(put.parts) > options_.multipart_size;
   }
   Status PutObject(const S3PutRequest& put);
+  Result<bool> PutLease(S3PutRequest put);
   Status PutConditional(S3PutRequest put);
   Status PutSettled(const S3PutRequest& put, const S3HostTraits& traits);
   Status AfterConflict(const S3PutRequest& put, const HttpResponse& response);
@@ -184,7 +185,26 @@ Status S3Backend::Put(const std::string& name, std::span<const ByteView> parts) 
   return CheckLockKept(name, until);
 }
 
+// Under a lease's name there is nothing that this could replace, whatever the host makes of the
+// condition: so who only reads, and puts nothing else, need not have the host probed. False: the
+// host does not take the request so.
+Result<bool> S3Backend::PutLease(S3PutRequest put) {
+  put.headers.push_back({"if-none-match", "*"});
+  BKFS_ASSIGN(const HttpResponse response, objects_.Put(put));
+  if (response.status < 300) return true;
+  if (response.status == 412) {
+    BKFS_TRY(AfterConflict(put, response));
+    return true;
+  }
+  if (response.status == 409 || RefusesConditions(response)) return false;
+  return objects_.PutFailure(put, response);
+}
+
 Status S3Backend::PutObject(const S3PutRequest& put) {
+  if (IsOfLease(put.name)) {
+    BKFS_ASSIGN(const bool done, PutLease(put));
+    if (done) return {};
+  }
   BKFS_ASSIGN(const S3HostTraits traits, probe_.Traits());
   if (GoesInParts(put)) return PutSettled(put, traits);
   if (traits.conditional_put) return PutConditional(put);

@@ -17,6 +17,14 @@ constexpr int64_t kFirstBackOff = 50'000'000;
 constexpr int64_t kLastBackOff = 5 * kSecond;
 }  // namespace
 
+bool RefusesConditions(const HttpResponse& response) {
+  if (response.status == 501) return true;
+  if (response.status != 400) return false;
+  // Hosts that know the header's name and cannot do it. Other 400s are about the request.
+  const std::string why = DecodeS3Error(response.body).code;
+  return why == "NotImplemented" || why == "InvalidArgument" || why == "InvalidRequest";
+}
+
 std::string RandomWord() {
   std::array<uint8_t, 16> raw{};
   RandomBytes(raw);
@@ -100,12 +108,7 @@ Result<bool> S3HostProbe::ProbeConditional(const std::string& name) {
       if (n > 0) BKFS_TRY(SleepAtRandom(BackOffNs(n)));
       BKFS_ASSIGN(const HttpResponse response, objects_.Put(put));
       status = response.status;
-      const std::string why = DecodeS3Error(response.body).code;
-      // Hosts that know the header's name and cannot do it. Other 400s are about the request.
-      if (status == 501 || (status == 400 && (why == "NotImplemented" || why == "InvalidArgument" ||
-                                              why == "InvalidRequest"))) {
-        return false;
-      }
+      if (RefusesConditions(response)) return false;
       if (status >= 300 && status != 409 && (i == 0 || status != 412)) {
         return objects_.PutFailure(put, response);
       }

@@ -41,6 +41,9 @@ class S3HostProbe {
   S3HostTraits traits_ BKFS_GUARDED_BY(mutex_);
 };
 
+// Whether a host answers to "If-None-Match: *" that it has no such thing.
+bool RefusesConditions(const HttpResponse& response);
+
 // 32 random hexadecimal digits.
 std::string RandomWord();
 // A random time up to `limit_ns`, watched.

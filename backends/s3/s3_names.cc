@@ -23,6 +23,14 @@ bool TakeFolder(std::string_view& name, std::string_view folder) {
 }
 }  // namespace
 
+bool IsOfLease(std::string_view name) {
+  if (!TakeFolder(name, "leases/") || !TakeId(name)) return false;
+  // A lease, or one of its numbered states; not its fence, which anybody who maintains may put.
+  if (name.empty()) return true;
+  return name.size() > 1 && name[0] == '.' &&
+         name.find_first_not_of("0123456789", 1) == std::string_view::npos;
+}
+
 bool HasOneWriter(std::string_view name) {
   for (std::string_view folder : {"packs/", "index/", "snapshots/"}) {
     if (name.starts_with(folder)) return true;
@@ -30,11 +38,7 @@ bool HasOneWriter(std::string_view name) {
   if (TakeFolder(name, "removed/") || TakeFolder(name, "keys/")) {
     return TakeId(name) && name.empty();
   }
-  if (!TakeFolder(name, "leases/") || !TakeId(name)) return false;
-  // A lease, or one of its numbered states; not its fence, which anybody who maintains may put.
-  if (name.empty()) return true;
-  return name.size() > 1 && name[0] == '.' &&
-         name.find_first_not_of("0123456789", 1) == std::string_view::npos;
+  return IsOfLease(name);
 }
 
 bool IsLockedWhenPut(std::string_view name) {

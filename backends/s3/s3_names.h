@@ -10,6 +10,9 @@ namespace bkfs {
 // a name at once put the same bytes, so that it does not matter whose come last.
 bool HasOneWriter(std::string_view name);
 
+// Whether the name is of a lease or a state of one: random, and nothing can be there before.
+bool IsOfLease(std::string_view name);
+
 // Whether a store that locks what is to outlive a thief locks this.
 bool IsLockedWhenPut(std::string_view name);
 

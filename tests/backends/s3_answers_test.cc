@@ -301,6 +301,34 @@ TEST_F(S3Answers, AConflictIsTriedAgain) {
   EXPECT_EQ(tries, 4);
 }
 
+// Who only reads puts nothing but leases, and leaves no probe.
+TEST_F(S3Answers, ALeaseNeedsNoProbe) {
+  const std::string lease = "leases/" + std::string(32, 'a');
+  own_probe_ = true;
+  int probes = 0;
+  int status = 200;
+  Begin([&](const ScriptedRequest& request) {
+    if (request.path.find("/_probe-") != std::string::npos) ++probes;
+    if (request.method != "PUT" || request.path.find("/leases/") == std::string::npos) {
+      return ScriptedAnswer{};
+    }
+    const bool conditional = request.headers.contains("if-none-match");
+    return conditional && status != 200 ? Answer(status, ErrorXml("Whatever")) : Answer(200);
+  });
+  EXPECT_TRUE(backend().PutOne(lease, AsBytes("x")).ok());
+  EXPECT_TRUE(backend().PutOne(lease + ".1", AsBytes("x")).ok());
+  EXPECT_EQ(probes, 0);
+  status = 412;
+  EXPECT_EQ(backend().PutOne(lease + ".1", AsBytes("x")).code(), Code::kExists);
+  status = 403;
+  EXPECT_EQ(backend().PutOne(lease + ".2", AsBytes("x")).code(), Code::kDenied);
+  EXPECT_EQ(probes, 0);
+  // A host without conditions gets the lease as it gets others.
+  status = 501;
+  EXPECT_TRUE(backend().PutOne(lease + ".2", AsBytes("x")).ok());
+  EXPECT_GT(probes, 0);
+}
+
 // Hosts are believed what they do.
 TEST_F(S3Answers, AHostThatReplacesIsNotTrusted) {
   own_probe_ = true;
