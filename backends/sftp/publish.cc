@@ -80,9 +80,12 @@ std::string RandomFileName() {
 
 Result<ServerWays> ProbeServer(SftpClient& client, const std::string& folder,
                                const std::string& what) {
-  // Says "failure" when it is there already; if it is not, the first file says so.
-  client.Forget(client.Mkdir(folder));
-  return Probe(client, folder, what).Run();
+  // Says "failure" when it is there already; if it is not, the first file cannot be made.
+  const Status made = client.AwaitStatus(client.Mkdir(folder), what);
+  if (client.broken()) return made;
+  Result<ServerWays> ways = Probe(client, folder, what).Run();
+  if (ways.code() == Code::kNotFound && !made.ok()) return made;
+  return ways;
 }
 
 uint32_t AskForName(SftpClient& client, NamingWay way, const std::string& from,

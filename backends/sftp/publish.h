@@ -30,7 +30,8 @@ Result<ServerWays> ProbeServer(SftpClient& client, const std::string& folder,
 uint32_t AskForName(SftpClient& client, NamingWay way, const std::string& from,
                     const std::string& to);
 
-// Makes what was named, made, or removed in the folder durable. Fails where the server has no way to.
+// Makes what was named, made, or removed in the folder durable. Fails where the server has no way
+// to.
 Status SyncFolder(SftpClient& client, const std::string& folder, const std::string& what);
 
 // A name nobody else uses.

@@ -163,8 +163,8 @@ Status SftpBackend::Put(const std::string& name, std::span<const ByteView> parts
 Result<SftpAttributes> SftpBackend::Look(const std::string& name) {
   BKFS_TRY(CheckObjectName(name));
   BKFS_ASSIGN(SftpPool::Lease client, pool_->Take());
-  BKFS_ASSIGN(SftpAttributes is, client->AwaitAttributes(client->Lstat(store_.PathOf(name)),
-                                                         store_.NameOf(name)));
+  BKFS_ASSIGN(SftpAttributes is,
+              client->AwaitAttributes(client->Lstat(store_.PathOf(name)), store_.NameOf(name)));
   BKFS_TRY(CheckObject(is, name));
   if (!is.size || !is.modified) {
     return Status(Code::kIo, store_.NameOf(name) + ": the server tells no size or time");

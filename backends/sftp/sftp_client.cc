@@ -141,9 +141,8 @@ Status SftpClient::Flush() {
 
 Status SftpClient::Garbled(const std::string& what) {
   session_->Break();
-  return {Code::kUnavailable,
-          peer() + ": the server's answer to " + what +
-              " is not SFTP (does a login script there print something?)"};
+  return {Code::kUnavailable, peer() + ": the server's answer to " + what +
+                                  " is not SFTP (does a login script there print something?)"};
 }
 
 std::optional<SftpClient::Answer> SftpClient::TakePacket() {
@@ -151,7 +150,8 @@ std::optional<SftpClient::Answer> SftpClient::TakePacket() {
   if (there.size() < 5) return std::nullopt;
   const uint32_t length = __builtin_bswap32(Load<uint32_t>(there.data()));
   if (there.size() - 4 < length) return std::nullopt;
-  Answer answer{static_cast<SftpType>(there[4]), Bytes(there.begin() + 5, there.begin() + 4 + length)};
+  Answer answer{static_cast<SftpType>(there[4]),
+                Bytes(there.begin() + 5, there.begin() + 4 + length)};
   in_begin_ += 4 + length;
   return answer;
 }

@@ -120,10 +120,10 @@ class SftpClient {
   const std::unique_ptr<SshSession> session_;
   std::map<std::string, std::string> extensions_;
   uint32_t last_id_ = 0;
-  Bytes out_;             // queued
-  size_t begun_at_ = 0;   // where in it the request begins that is being written
-  Bytes in_;              // arrived
-  size_t in_begin_ = 0;   // what of it has been taken
+  Bytes out_;            // queued
+  size_t begun_at_ = 0;  // where in it the request begins that is being written
+  Bytes in_;             // arrived
+  size_t in_begin_ = 0;  // what of it has been taken
   std::set<uint32_t> asked_;
   std::set<uint32_t> forgotten_;
   std::map<uint32_t, Answer> arrived_;

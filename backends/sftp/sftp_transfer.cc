@@ -128,7 +128,8 @@ Result<size_t> SftpClient::TakeData(const Answer& answer, const Piece& piece, ui
     session_->Break();
     return told;
   }
-  std::copy(data.begin(), data.end(), out.begin() + static_cast<std::ptrdiff_t>(piece.offset - offset));
+  std::copy(data.begin(), data.end(),
+            out.begin() + static_cast<std::ptrdiff_t>(piece.offset - offset));
   return data.size();
 }
 
@@ -145,7 +146,8 @@ Status SftpClient::ReadAll(const SftpHandle& handle, uint64_t offset, MutableByt
   uint64_t next = offset;
   const uint64_t end = offset + out.size();
   while (next < end || !asked.empty()) {
-    for (; next < end && asked.size() < kReadsAhead; next += std::min<uint64_t>(kPiece, end - next)) {
+    for (; next < end && asked.size() < kReadsAhead;
+         next += std::min<uint64_t>(kPiece, end - next)) {
       ask(next, static_cast<size_t>(std::min<uint64_t>(kPiece, end - next)));
     }
     BKFS_TRY(Flush());

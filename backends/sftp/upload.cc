@@ -27,9 +27,10 @@ class Upload {
         to_(store.PathOf(name)),
         folder_path_(above_.empty() ? store.root() : store.PathOf(above_)),
         path_(store.TemporaryFolder() + "/" + RandomFileName()) {}
-  // Unless it has its name, the file goes: at once, or, without a connection, with a later upload.
+  // Unless it is gone already, the file goes: at once, or, without a connection, with a later
+  // upload.
   ~Upload() {
-    if (renamed_) return;
+    if (gone_) return;
     if (!client_.broken()) client_.Forget(client_.Remove(path_));
     if (client_.broken() || !client_.Flush().ok()) store_.AddLitter(path_);
   }
@@ -58,7 +59,7 @@ class Upload {
   const std::string path_;  // until it has its name
   SftpFile file_;
   SftpFile folder_;  // where the server syncs folders
-  bool renamed_ = false;
+  bool gone_ = false;
 };
 
 Status Upload::Taken(const SftpAttributes& there) const {
@@ -80,7 +81,7 @@ Status Upload::Open() {
     if (folder.ok()) folder_ = SftpFile(client_, std::move(*folder));
   }
   if (!client_.broken() && file.code() == Code::kNotFound) {
-    client_.Forget(client_.Mkdir(store_.TemporaryFolder()));
+    BKFS_TRY(client_.AwaitStatus(client_.Mkdir(store_.TemporaryFolder()), what_));
     file = client_.AwaitHandle(client_.Open(path_, kNew), what_);
   }
   if (file.ok()) file_ = SftpFile(client_, std::move(*file));
@@ -121,13 +122,17 @@ Status Upload::SyncTheFolder() {
   return client_.AwaitStatus(client_.Sync(folder_.handle()), what_);
 }
 
+// With a folder that is known to be there, the old name can be removed whatever comes of it.
 Status Upload::AskOnce() {
   const uint32_t name = AskForName(client_, way_, path_, to_);
-  const uint32_t sync = folder_.is_open() ? client_.Sync(folder_.handle()) : 0;
+  const bool certain = folder_.is_open();
+  const uint32_t remove = certain && way_ == NamingWay::kLink ? client_.Remove(path_) : 0;
+  const uint32_t sync = certain ? client_.Sync(folder_.handle()) : 0;
   Status named = client_.AwaitStatus(name, what_);
   const Status synced = sync != 0 ? client_.AwaitStatus(sync, what_) : Status();
+  const Status removed = remove != 0 ? client_.AwaitStatus(remove, what_) : Status();
   if (!named.ok() || client_.broken()) return named.ok() ? synced : named;
-  renamed_ = way_ == NamingWay::kRename;
+  gone_ = way_ == NamingWay::kRename || (remove != 0 && removed.ok());
   return synced;
 }
 
@@ -135,15 +140,15 @@ Status Upload::MakeFolder() {
   BKFS_ASSIGN(auto parents, MakeFolders(client_, store_.root(), above_, what_));
   for (const std::string& parent : parents) BKFS_TRY(store_.Settle(client_, parent, what_));
   if (!store_.SyncsFolders(client_)) return {};
-  BKFS_ASSIGN(SftpHandle folder,
-              client_.AwaitHandle(client_.Open(folder_path_, kSftpRead), what_));
+  BKFS_ASSIGN(SftpHandle folder, client_.AwaitHandle(client_.Open(folder_path_, kSftpRead), what_));
   folder_ = SftpFile(client_, std::move(folder));
   return {};
 }
 
 Status Upload::Name() {
+  if (!folder_.is_open() && !above_.empty() && store_.SyncsFolders(client_)) BKFS_TRY(MakeFolder());
   Status named = AskOnce();
-  if (named.Is(Code::kNotFound) && !above_.empty()) {
+  if (named.Is(Code::kNotFound) && !folder_.is_open() && !above_.empty()) {
     BKFS_TRY(MakeFolder());
     named = AskOnce();
   }
@@ -151,9 +156,13 @@ Status Upload::Name() {
   auto there = client_.AwaitAttributes(client_.Lstat(to_), what_);
   if (client_.broken()) return there.status();
   if (there.ok()) return Taken(*there);
-  // Somebody has cleaned up: the next try makes a new one.
-  if (named.Is(Code::kNotFound)) return {Code::kUnavailable, what_ + ": the upload has vanished"};
-  return named;
+  if (!named.Is(Code::kNotFound)) return named;
+  auto folder = client_.AwaitAttributes(client_.Stat(folder_path_), what_);
+  if (folder.ok() && !folder->IsFolder()) {
+    return {Code::kNotDirectory, what_ + ": a file is where its folder should be"};
+  }
+  // Somebody has removed the folder or the upload: the next try makes new ones.
+  return {Code::kUnavailable, what_ + ": the upload has vanished"};
 }
 
 Status Upload::Run(std::span<const ByteView> parts) {
@@ -162,7 +171,8 @@ Status Upload::Run(std::span<const ByteView> parts) {
   Status status = Open();
   if (status.ok()) status = Write(parts, size);
   if (status.ok()) status = Name();
-  // For kExists, because the caller will rely on the object, and who put it may not have synced yet.
+  // For kExists, because the caller will rely on the object, and who put it may not have synced
+  // yet.
   if (status.Is(Code::kExists)) BKFS_TRY(SyncTheFolder());
   // Before the file is removed, which makes room again.
   return store_.Explain(client_, std::move(status), size);
