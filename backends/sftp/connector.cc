@@ -129,8 +129,8 @@ Result<std::unique_ptr<SshSession>> SftpConnector::ReachWithFingerprint(int64_t 
   for (int i = 0; i < static_cast<int>(types.size()); ++i) {
     if (first >= 0 && i != first) continue;
     BKFS_ASSIGN(auto session, Begin(until_ns));
-    BKFS_TRY(session->PreferHostKeys(types[static_cast<size_t>(i)].algorithms));
-    Status agreed = session->Handshake();
+    Status agreed = session->PreferHostKeys(types[static_cast<size_t>(i)].algorithms);
+    if (agreed.ok()) agreed = session->Handshake();
     if (agreed.Is(Code::kUnsupported)) continue;
     if (!agreed.ok()) return agreed;
     BKFS_ASSIGN(const std::string print, FingerprintOf(*session));

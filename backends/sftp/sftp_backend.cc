@@ -74,7 +74,7 @@ Status SftpBackend::MakeRoot(SftpClient& client) {
   auto parents =
       MakeFolders(client, absolute ? "/" : "", root.substr(absolute ? 1 : 0), store_.description());
   if (!parents.ok()) return store_.Explain(client, parents.status(), 0);
-  // Only what is new: folders above may not be readable for us.
+  // From the new one upwards, as far as those above may be read by us.
   std::reverse(parents->begin(), parents->end());
   for (const std::string& parent : *parents) {
     if (!SyncFolder(client, parent, store_.description()).ok()) break;

@@ -11,7 +11,8 @@ namespace bkfs {
 namespace {
 // No honest answer is longer: reads ask for 32 KiB, folders come by the hundred names.
 constexpr uint32_t kMaxPacket = 1 << 20;
-constexpr size_t kReadBuffer = 256 << 10;
+constexpr size_t kReadBuffer = 64 << 10;
+constexpr uint64_t kMostTold = 256 << 10;
 constexpr uint32_t kAttributesHaveMode = 0x04;
 constexpr uint64_t kReadOnlyFlag = 0x1;
 
@@ -243,7 +244,7 @@ Result<std::optional<std::vector<SftpEntry>>> SftpClient::AwaitEntries(uint32_t 
   BKFS_ASSIGN(Answer answer, Await(id));
   WireReader reader(answer.body);
   if (answer.type == SftpType::kName) {
-    Status told = TellReceived(std::min<uint64_t>(answer.body.size(), kReadBuffer));
+    Status told = TellReceived(std::min<uint64_t>(answer.body.size(), kMostTold));
     if (!told.ok()) {
       session_->Break();
       return told;

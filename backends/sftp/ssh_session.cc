@@ -4,7 +4,10 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "backends/sftp/wait.h"
@@ -75,8 +78,22 @@ Status SshSession::Lost(const std::string& doing) {
   return {Code::kUnavailable, peer_ + ": the connection was lost " + doing + " (" + why + ")"};
 }
 
+// Named to libssh2 are only those it knows: the way it leaves out others itself overlaps in memory
+// (1.10).
 Status SshSession::PreferHostKeys(const std::string& algorithms) {
-  if (::libssh2_session_method_pref(session_, LIBSSH2_METHOD_HOSTKEY, algorithms.c_str()) == 0) {
+  const char** known = nullptr;
+  const int count = ::libssh2_session_supported_algs(session_, LIBSSH2_METHOD_HOSTKEY, &known);
+  if (count < 0) return {Code::kIo, "libssh2 does not tell which host keys it knows"};
+  const std::set<std::string_view> supported(known, known + count);
+  std::string usable;
+  for (std::string_view rest = algorithms; !rest.empty();) {
+    const std::string_view one = rest.substr(0, rest.find(','));
+    rest.remove_prefix(std::min(rest.size(), one.size() + 1));
+    if (supported.contains(one)) usable.append(usable.empty() ? "" : ",").append(one);
+  }
+  ::libssh2_free(session_, known);
+  if (!usable.empty() &&
+      ::libssh2_session_method_pref(session_, LIBSSH2_METHOD_HOSTKEY, usable.c_str()) == 0) {
     return {};
   }
   return {Code::kUnsupported, "libssh2 knows none of the host key types " + algorithms};
