@@ -50,7 +50,8 @@ std::vector<std::string> KnownHostsFiles(const SftpOptions& options) {
 
 std::string PeerOf(const SftpOptions& options) {
   const bool v6 = options.host.find(':') != std::string::npos;
-  std::string peer = "sftp://" + options.user + "@" + (v6 ? "[" : "") + options.host + (v6 ? "]" : "");
+  std::string peer =
+      "sftp://" + options.user + "@" + (v6 ? "[" : "") + options.host + (v6 ? "]" : "");
   return options.port == 22 ? peer : peer + ":" + std::to_string(options.port);
 }
 }  // namespace
@@ -85,17 +86,18 @@ Status SftpConnector::CheckKnown(const KnownHosts& known, SshSession& session) c
   if (verdict == KnownHosts::Verdict::kKnown) return {};
   BKFS_ASSIGN(const std::string print, FingerprintOf(session));
   const std::string port = options_.port == 22 ? "" : "-p " + std::to_string(options_.port) + " ";
-  const std::string shown = peer_ + ": the host shows the key " + print + " (" +
-                            Printable(KeyType(key)) + "), which ";
+  const std::string shown =
+      peer_ + ": the host shows the key " + print + " (" + Printable(KeyType(key)) + "), which ";
   switch (verdict) {
     case KnownHosts::Verdict::kRevoked:
       return {Code::kDenied, shown + "is marked as revoked in a known_hosts file"};
     case KnownHosts::Verdict::kChanged:
-      return {Code::kDenied,
-              shown + "is not the one in " + known.other_place() +
-                  ": somebody may stand in between, or the host has a new key. If its owner "
-                  "confirms the new one, remove that line and put the key there with 'ssh-keyscan " +
-                  port + options_.host + "', or give Fingerprint=" + print};
+      return {
+          Code::kDenied,
+          shown + "is not the one in " + known.other_place() +
+              ": somebody may stand in between, or the host has a new key. If its owner "
+              "confirms the new one, remove that line and put the key there with 'ssh-keyscan " +
+              port + options_.host + "', or give Fingerprint=" + print};
     default:
       return {Code::kDenied,
               shown + "is not known here. If the host's owner confirms it, put it into " +
@@ -127,8 +129,8 @@ Result<std::unique_ptr<SshSession>> SftpConnector::ReachWithFingerprint(int64_t 
   for (int i = 0; i < static_cast<int>(types.size()); ++i) {
     if (first >= 0 && i != first) continue;
     BKFS_ASSIGN(auto session, Begin(until_ns));
-    BKFS_TRY(session->PreferHostKeys(types[static_cast<size_t>(i)].algorithms));
-    Status agreed = session->Handshake();
+    Status agreed = session->PreferHostKeys(types[static_cast<size_t>(i)].algorithms);
+    if (agreed.ok()) agreed = session->Handshake();
     if (agreed.Is(Code::kUnsupported)) continue;
     if (!agreed.ok()) return agreed;
     BKFS_ASSIGN(const std::string print, FingerprintOf(*session));

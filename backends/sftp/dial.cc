@@ -60,7 +60,7 @@ Result<Resolved> ResolveWatched(const std::string& host, const std::string& port
                                 int64_t until_ns) {
   auto lookup = std::make_shared<Lookup>();
   std::thread([lookup, host, port] {
-    Resolved result = Resolve(host, port, AI_ADDRCONFIG);
+    Resolved result = Resolve(host, port, 0);
     MutexLock lock(lookup->mutex);
     lookup->result = std::move(result);
     lookup->done = true;

@@ -92,8 +92,8 @@ Result<std::vector<std::string>> MakeFolders(SftpClient& client, const std::stri
     const std::string_view word = rest.substr(0, rest.find('/'));
     rest.remove_prefix(std::min(rest.size(), word.size() + 1));
     if (word.empty()) continue;
-    std::string next = at.empty() || at.ends_with('/') ? at + std::string(word)
-                                                       : at + "/" + std::string(word);
+    std::string next =
+        at.empty() || at.ends_with('/') ? at + std::string(word) : at + "/" + std::string(word);
     const Status made = client.AwaitStatus(client.Mkdir(next), what);
     if (client.broken()) return made;
     if (!made.ok()) {
@@ -101,7 +101,8 @@ Result<std::vector<std::string>> MakeFolders(SftpClient& client, const std::stri
       auto attributes = client.AwaitAttributes(client.Stat(next), what);
       if (client.broken()) return attributes.status();
       if (!attributes.ok()) return made.Is(Code::kNotFound) ? attributes.status() : made;
-      if (!attributes->IsFolder()) return Status(Code::kNotDirectory, what + ": a file is in the way");
+      if (!attributes->IsFolder())
+        return Status(Code::kNotDirectory, what + ": a file is in the way");
     }
     // Also when it was there: whoever made it may not have synced it yet.
     parents.push_back(at.empty() ? "." : at);

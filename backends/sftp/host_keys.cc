@@ -65,10 +65,9 @@ bool HashMatches(const std::string& line, const std::string& name, SshSession& s
     return false;
   }
   // No key is "AAAA": a name that is found is told as one with another key.
-  return ::libssh2_knownhost_check(
-             hosts.get(), name.c_str(), "AAAA", 4,
-             LIBSSH2_KNOWNHOST_TYPE_PLAIN | LIBSSH2_KNOWNHOST_KEYENC_BASE64,
-             nullptr) == LIBSSH2_KNOWNHOST_CHECK_MISMATCH;
+  return ::libssh2_knownhost_check(hosts.get(), name.c_str(), "AAAA", 4,
+                                   LIBSSH2_KNOWNHOST_TYPE_PLAIN | LIBSSH2_KNOWNHOST_KEYENC_BASE64,
+                                   nullptr) == LIBSSH2_KNOWNHOST_CHECK_MISMATCH;
 }
 
 std::string_view TakeWord(std::string_view& line) {
@@ -151,8 +150,7 @@ Result<KnownHosts> KnownHosts::Read(const std::vector<std::string>& files, const
                                     uint16_t port, SshSession& session) {
   KnownHosts known;
   const std::string plain = LowerCase(host);
-  const std::string with_port =
-      port == 22 ? plain : "[" + plain + "]:" + std::to_string(port);
+  const std::string with_port = port == 22 ? plain : "[" + plain + "]:" + std::to_string(port);
   for (const std::string& file : files) {
     Result<Bytes> text = ReadWholeFile(file, kMaxFile);
     if (text.code() == Code::kNotFound) continue;

@@ -79,7 +79,7 @@ class Login {
 
   std::unique_ptr<SshAgent> agent_;
   const Bytes* agent_key_ = nullptr;
-  Secret answer_;         // the one for hidden questions, when it is known before they are asked
+  Secret answer_;          // the one for hidden questions, when it is known before they are asked
   bool answered_ = false;  // the server has had it; a second question means it was wrong
   int questions_ = 0;
 };
@@ -158,9 +158,8 @@ Result<bool> Login::TryAgent() {
     tried_rsa_ = tried_rsa_ || KeyType(*agent_key_) == "ssh-rsa";
     void* self = this;
     BKFS_ASSIGN(int result, session_.Drive([&] {
-      return ::libssh2_userauth_publickey(session_.raw(), options_.user.c_str(),
-                                          agent_key_->data(), agent_key_->size(), SignWithAgent,
-                                          &self);
+      return ::libssh2_userauth_publickey(session_.raw(), options_.user.c_str(), agent_key_->data(),
+                                          agent_key_->size(), SignWithAgent, &self);
     }));
     BKFS_ASSIGN(bool in, Outcome(result));
     if (in) return true;
@@ -230,10 +229,10 @@ Result<bool> Login::TryKeyFiles() {
 
 Result<bool> Login::TryPassword(ByteView password) {
   BKFS_ASSIGN(int result, session_.Drive([&] {
-    return ::libssh2_userauth_password_ex(
-        session_.raw(), options_.user.data(), static_cast<unsigned>(options_.user.size()),
-        reinterpret_cast<const char*>(password.data()), static_cast<unsigned>(password.size()),
-        nullptr);
+    return ::libssh2_userauth_password_ex(session_.raw(), options_.user.data(),
+                                          static_cast<unsigned>(options_.user.size()),
+                                          reinterpret_cast<const char*>(password.data()),
+                                          static_cast<unsigned>(password.size()), nullptr);
   }));
   if (result == LIBSSH2_ERROR_PASSWORD_EXPIRED) {
     tried_.back() += " (it has expired)";
@@ -262,9 +261,9 @@ void Login::Answer(const LIBSSH2_USERAUTH_KBDINT_PROMPT& prompt,
 Result<bool> Login::TryInteractive() {
   *::libssh2_session_abstract(session_.raw()) = this;
   BKFS_ASSIGN(int result, session_.Drive([this] {
-    return ::libssh2_userauth_keyboard_interactive_ex(
-        session_.raw(), options_.user.data(), static_cast<unsigned>(options_.user.size()),
-        Interact);
+    return ::libssh2_userauth_keyboard_interactive_ex(session_.raw(), options_.user.data(),
+                                                      static_cast<unsigned>(options_.user.size()),
+                                                      Interact);
   }));
   *::libssh2_session_abstract(session_.raw()) = nullptr;
   return Outcome(result);
@@ -318,8 +317,7 @@ Status Login::Run() {
       BKFS_ASSIGN(in, TryKeyFiles());
     }
   }
-  const Secret& password =
-      options_.password.empty() ? credentials_.password : options_.password;
+  const Secret& password = options_.password.empty() ? credentials_.password : options_.password;
   if (!in && !password.empty() && Takes("password")) {
     tried_.emplace_back("the password");
     BKFS_ASSIGN(in, TryPassword(password.view()));

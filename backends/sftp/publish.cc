@@ -52,17 +52,14 @@ class Probe {
   }
 
  private:
-  uint32_t Ask(NamingWay way, const std::string& from, const std::string& to) {
-    return way == NamingWay::kLink ? client_.Link(from, to) : client_.Rename(from, to);
-  }
   // Refuses a name that is taken, and gives one that is free.
   Result<bool> IsSafe(NamingWay way) {
-    const Status refused = client_.AwaitStatus(Ask(way, one_, two_), what_);
+    const Status refused = client_.AwaitStatus(AskForName(client_, way, one_, two_), what_);
     if (client_.broken()) return refused;
     Result<SftpAttributes> two = client_.AwaitAttributes(client_.Lstat(two_), what_);
     if (client_.broken()) return two.status();
     if (refused.ok() || !two.ok() || two->size != 2) return false;
-    const Status given = client_.AwaitStatus(Ask(way, one_, three_), what_);
+    const Status given = client_.AwaitStatus(AskForName(client_, way, one_, three_), what_);
     if (client_.broken()) return given;
     return given.ok();
   }
@@ -83,26 +80,25 @@ std::string RandomFileName() {
 
 Result<ServerWays> ProbeServer(SftpClient& client, const std::string& folder,
                                const std::string& what) {
-  // Says "failure" when it is there already; if it is not, the first file says so.
-  client.Forget(client.Mkdir(folder));
-  return Probe(client, folder, what).Run();
+  // Says "failure" when it is there already; if it is not, the first file cannot be made.
+  const Status made = client.AwaitStatus(client.Mkdir(folder), what);
+  if (client.broken()) return made;
+  Result<ServerWays> ways = Probe(client, folder, what).Run();
+  if (ways.code() == Code::kNotFound && !made.ok()) return made;
+  return ways;
 }
 
-Status GiveName(SftpClient& client, NamingWay way, const std::string& from, const std::string& to,
-                const std::string& what) {
-  if (way == NamingWay::kRename) return client.AwaitStatus(client.Rename(from, to), what);
-  BKFS_TRY(client.AwaitStatus(client.Link(from, to), what));
-  client.Forget(client.Remove(from));
-  return {};
+uint32_t AskForName(SftpClient& client, NamingWay way, const std::string& from,
+                    const std::string& to) {
+  return way == NamingWay::kLink ? client.Link(from, to) : client.Rename(from, to);
 }
 
 Status SyncFolder(SftpClient& client, const std::string& folder, const std::string& what) {
   if (!client.OffersSync()) return {Code::kUnsupported, what + ": the server does not sync"};
   // Opened like a file, to read: a handle of OpenFolder cannot be synced.
   BKFS_ASSIGN(SftpHandle handle, client.AwaitHandle(client.Open(folder, kSftpRead), what));
-  const uint32_t sync = client.Sync(handle);
-  client.Forget(client.Close(handle));
-  return client.AwaitStatus(sync, what);
+  const SftpFile open(client, std::move(handle));
+  return client.AwaitStatus(client.Sync(open.handle()), what);
 }
 
 }  // namespace bkfs

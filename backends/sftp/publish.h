@@ -25,12 +25,13 @@ struct ServerWays {
 Result<ServerWays> ProbeServer(SftpClient& client, const std::string& folder,
                                const std::string& what);
 
-// Gives the file `from` the name `to`. Any failure may mean that the name is taken. In the way of
-// kLink the old name is removed without waiting.
-Status GiveName(SftpClient& client, NamingWay way, const std::string& from, const std::string& to,
-                const std::string& what);
+// Asks for the file `from` to have the name `to`. Any failure may mean that the name is taken. In
+// the way of kLink the old name is still there afterwards.
+uint32_t AskForName(SftpClient& client, NamingWay way, const std::string& from,
+                    const std::string& to);
 
-// Makes what was named, made, or removed in the folder durable. Fails where the server has no way to.
+// Makes what was named, made, or removed in the folder durable. Fails where the server has no way
+// to.
 Status SyncFolder(SftpClient& client, const std::string& folder, const std::string& what);
 
 // A name nobody else uses.

@@ -17,27 +17,9 @@ constexpr uint64_t kMaxObject = uint64_t{1} << 30;
 constexpr size_t kFoldersAtOnce = 32;
 constexpr size_t kRemovedAtOnce = 64;
 
-// An open file of the server, closed with this object.
-class OpenObject {
- public:
-  OpenObject(SftpClient& client, SftpHandle handle, uint64_t size)
-      : client_(&client), handle_(std::move(handle)), size_(size) {}
-  OpenObject(OpenObject&& other) noexcept
-      : client_(std::exchange(other.client_, nullptr)),
-        handle_(std::move(other.handle_)),
-        size_(other.size_) {}
-  OpenObject& operator=(OpenObject&&) = delete;
-  // Sent with whatever this connection is asked next.
-  ~OpenObject() {
-    if (client_ != nullptr && !client_->broken()) client_->Forget(client_->Close(handle_));
-  }
-  const SftpHandle& handle() const { return handle_; }
-  uint64_t size() const { return size_; }
-
- private:
-  SftpClient* client_;
-  SftpHandle handle_;
-  uint64_t size_;
+struct OpenObject {
+  SftpFile file;
+  uint64_t size = 0;
 };
 
 class SftpBackend final : public Backend {
@@ -93,7 +75,7 @@ Status SftpBackend::MakeRoot(SftpClient& client) {
   auto parents =
       MakeFolders(client, absolute ? "/" : "", root.substr(absolute ? 1 : 0), store_.description());
   if (!parents.ok()) return store_.Explain(client, parents.status(), 0);
-  // Only what is new: folders above may not be readable for us.
+  // From the new one upwards, as far as those above may be read by us.
   std::reverse(parents->begin(), parents->end());
   for (const std::string& parent : *parents) {
     if (!SyncFolder(client, parent, store_.description()).ok()) break;
@@ -141,23 +123,25 @@ Result<OpenObject> SftpBackend::Open(SftpClient& client, const std::string& name
   auto is = client.AwaitAttributes(look, what);
   auto handle = client.AwaitHandle(open, what);
   if (client.broken()) return is.ok() ? handle.status() : is.status();
+  SftpFile file;
+  if (handle.ok()) file = SftpFile(client, std::move(*handle));
   Status usable = is.ok() ? CheckObject(*is, name) : is.status();
   if (usable.ok() && !is->size) usable = Status(Code::kIo, what + ": the server tells no size");
-  if (usable.ok() && handle.ok()) return OpenObject(client, std::move(*handle), *is->size);
-  if (handle.ok()) client.Forget(client.Close(*handle));
-  return usable.ok() ? handle.status() : usable;
+  if (!usable.ok()) return usable;
+  if (!handle.ok()) return handle.status();
+  return OpenObject{std::move(file), *is->size};
 }
 
 Result<Bytes> SftpBackend::Get(const std::string& name) {
   BKFS_TRY(CheckObjectName(name));
   BKFS_ASSIGN(SftpPool::Lease client, pool_->Take());
   BKFS_ASSIGN(OpenObject object, Open(*client, name));
-  if (object.size() > kMaxObject) {
+  if (object.size > kMaxObject) {
     return Status(Code::kTooLarge,
                   store_.NameOf(name) + " is larger than any object of a repository");
   }
-  Bytes data(object.size());
-  BKFS_TRY(client->ReadAll(object.handle(), 0, data, store_.NameOf(name)));
+  Bytes data(object.size);
+  BKFS_TRY(client->ReadAll(object.file.handle(), 0, data, store_.NameOf(name)));
   return data;
 }
 
@@ -165,23 +149,23 @@ Status SftpBackend::ReadAt(const std::string& name, uint64_t offset, MutableByte
   BKFS_TRY(CheckObjectName(name));
   BKFS_ASSIGN(SftpPool::Lease client, pool_->Take());
   BKFS_ASSIGN(OpenObject object, Open(*client, name));
-  if (offset > object.size() || out.size() > object.size() - offset) {
+  if (offset > object.size || out.size() > object.size - offset) {
     return {Code::kCorrupt, store_.NameOf(name) + " ends too early: it has been cut"};
   }
-  return client->ReadAll(object.handle(), offset, out, store_.NameOf(name));
+  return client->ReadAll(object.file.handle(), offset, out, store_.NameOf(name));
 }
 
 Status SftpBackend::Put(const std::string& name, std::span<const ByteView> parts) {
   BKFS_TRY(CheckObjectName(name));
   BKFS_ASSIGN(SftpPool::Lease client, pool_->Take());
-  return store_.Upload(*client, name, parts);
+  return store_.Store(*client, name, parts);
 }
 
 Result<SftpAttributes> SftpBackend::Look(const std::string& name) {
   BKFS_TRY(CheckObjectName(name));
   BKFS_ASSIGN(SftpPool::Lease client, pool_->Take());
-  BKFS_ASSIGN(SftpAttributes is, client->AwaitAttributes(client->Lstat(store_.PathOf(name)),
-                                                         store_.NameOf(name)));
+  BKFS_ASSIGN(SftpAttributes is,
+              client->AwaitAttributes(client->Lstat(store_.PathOf(name)), store_.NameOf(name)));
   BKFS_TRY(CheckObject(is, name));
   if (!is.size || !is.modified) {
     return Status(Code::kIo, store_.NameOf(name) + ": the server tells no size or time");

@@ -23,8 +23,8 @@ struct SftpOptions {
   uint16_t port = 22;
   std::string path;  // absolute, or relative to the home folder of `user` there ("~/x" as well)
 
-  std::string key_file;     // empty: ~/.ssh/id_ed25519, id_ecdsa, id_rsa, those that are there
-  std::string fingerprint;  // of the host's key, "SHA256:<base64>" as ssh-keygen prints it
+  std::string key_file;          // empty: ~/.ssh/id_ed25519, id_ecdsa, id_rsa, those that are there
+  std::string fingerprint;       // of the host's key, "SHA256:<base64>" as ssh-keygen prints it
   std::string known_hosts_file;  // empty: ~/.ssh/known_hosts and /etc/ssh/ssh_known_hosts
   Secret password;
   SecretPrompt ask;  // may be empty; called by OpenSftpBackend alone, never later
@@ -36,10 +36,11 @@ struct SftpOptions {
   int64_t silence_limit_ns = 90'000'000'000;
 };
 
-// From "user@host:path" (user optional), "ssh://user@host:port/path" and "sftp://user@host:port/path".
-// In the forms with a scheme the path is absolute, "/~/x" is below the home folder, and %XX stands
-// for a byte. An address of IPv6 stands in brackets. kInvalid, saying why, for everything else, and
-// for a password in the place: it would be seen by others on this machine.
+// From "user@host:path" (user optional), "ssh://user@host:port/path" and
+// "sftp://user@host:port/path". In the forms with a scheme the path is absolute, "/~/x" is below
+// the home folder, and %XX stands for a byte. An address of IPv6 stands in brackets. kInvalid,
+// saying why, for everything else, and for a password in the place: it would be seen by others on
+// this machine.
 Result<SftpOptions> ParseSftpUrl(std::string_view url);
 // Whether `text` is of the form "host:path": a ':' before the first '/', and no "://". The same
 // rule as that of rsync and scp; a local name with a ':' is given as "./name".
@@ -75,10 +76,10 @@ bool IsScpForm(std::string_view text);
 // was tried, when none was good.
 //
 // Threads: any number may call; each operation has a connection for itself and waits for one when
-// all are busy. A connection that fails is dropped with all idle ones; the operation is kUnavailable
-// and not tried again in here, the next one connects anew. When a watch of the calling thread
-// refuses (engine/base/transfer.h) the operation ends with what it says and its connection is
-// dropped. The destructor does not wait for the network.
+// all are busy. A connection that fails is dropped with all idle ones; the operation is
+// kUnavailable and not tried again in here, the next one connects anew. When a watch of the calling
+// thread refuses (engine/base/transfer.h) the operation ends with what it says and its connection
+// is dropped. The destructor does not wait for the network.
 //
 // `create`: makes the folder and what is missing above it. Otherwise kNoRepository when it is not
 // there. kNotDirectory when it is something else.

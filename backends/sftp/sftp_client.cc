@@ -11,7 +11,8 @@ namespace bkfs {
 namespace {
 // No honest answer is longer: reads ask for 32 KiB, folders come by the hundred names.
 constexpr uint32_t kMaxPacket = 1 << 20;
-constexpr size_t kReadBuffer = 256 << 10;
+constexpr size_t kReadBuffer = 64 << 10;
+constexpr uint64_t kMostTold = 256 << 10;
 constexpr uint32_t kAttributesHaveMode = 0x04;
 constexpr uint64_t kReadOnlyFlag = 0x1;
 
@@ -141,9 +142,8 @@ Status SftpClient::Flush() {
 
 Status SftpClient::Garbled(const std::string& what) {
   session_->Break();
-  return {Code::kUnavailable,
-          peer() + ": the server's answer to " + what +
-              " is not SFTP (does a login script there print something?)"};
+  return {Code::kUnavailable, peer() + ": the server's answer to " + what +
+                                  " is not SFTP (does a login script there print something?)"};
 }
 
 std::optional<SftpClient::Answer> SftpClient::TakePacket() {
@@ -151,7 +151,8 @@ std::optional<SftpClient::Answer> SftpClient::TakePacket() {
   if (there.size() < 5) return std::nullopt;
   const uint32_t length = __builtin_bswap32(Load<uint32_t>(there.data()));
   if (there.size() - 4 < length) return std::nullopt;
-  Answer answer{static_cast<SftpType>(there[4]), Bytes(there.begin() + 5, there.begin() + 4 + length)};
+  Answer answer{static_cast<SftpType>(there[4]),
+                Bytes(there.begin() + 5, there.begin() + 4 + length)};
   in_begin_ += 4 + length;
   return answer;
 }
@@ -243,7 +244,7 @@ Result<std::optional<std::vector<SftpEntry>>> SftpClient::AwaitEntries(uint32_t 
   BKFS_ASSIGN(Answer answer, Await(id));
   WireReader reader(answer.body);
   if (answer.type == SftpType::kName) {
-    Status told = TellReceived(std::min<uint64_t>(answer.body.size(), kReadBuffer));
+    Status told = TellReceived(std::min<uint64_t>(answer.body.size(), kMostTold));
     if (!told.ok()) {
       session_->Break();
       return told;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -73,9 +74,10 @@ class SftpClient {
   // Sends what is queued, for requests that are forgotten.
   Status Flush();
 
-  // All of `parts`, one after the other, from the beginning of the file. Watched.
+  // All of `parts`, one after the other, from the beginning of the file. Watched. `then` (may be
+  // empty) is called before the last of it is sent, to queue what is to be done with the file next.
   Status WriteAll(const SftpHandle& handle, std::span<const ByteView> parts,
-                  const std::string& what);
+                  const std::string& what, const std::function<void()>& then = {});
   // Exactly out.size() bytes from `offset`; kCorrupt where the file ends before. Watched.
   Status ReadAll(const SftpHandle& handle, uint64_t offset, MutableByteView out,
                  const std::string& what);
@@ -118,13 +120,42 @@ class SftpClient {
   const std::unique_ptr<SshSession> session_;
   std::map<std::string, std::string> extensions_;
   uint32_t last_id_ = 0;
-  Bytes out_;             // queued
-  size_t begun_at_ = 0;   // where in it the request begins that is being written
-  Bytes in_;              // arrived
-  size_t in_begin_ = 0;   // what of it has been taken
+  Bytes out_;            // queued
+  size_t begun_at_ = 0;  // where in it the request begins that is being written
+  Bytes in_;             // arrived
+  size_t in_begin_ = 0;  // what of it has been taken
   std::set<uint32_t> asked_;
   std::set<uint32_t> forgotten_;
   std::map<uint32_t, Answer> arrived_;
+};
+
+// An open file or folder of the server, closed with this object: the request goes with whatever the
+// connection is asked next, and nobody waits for the answer.
+class SftpFile {
+ public:
+  SftpFile() = default;
+  SftpFile(SftpClient& client, SftpHandle handle) : client_(&client), handle_(std::move(handle)) {}
+  SftpFile(SftpFile&& other) noexcept
+      : client_(std::exchange(other.client_, nullptr)), handle_(std::move(other.handle_)) {}
+  SftpFile& operator=(SftpFile&& other) noexcept {
+    Close();
+    client_ = std::exchange(other.client_, nullptr);
+    handle_ = std::move(other.handle_);
+    return *this;
+  }
+  ~SftpFile() { Close(); }
+  bool is_open() const { return client_ != nullptr; }
+  const SftpHandle& handle() const { return handle_; }
+  // Somebody else has asked for it to be closed.
+  void Release() { client_ = nullptr; }
+
+ private:
+  void Close() {
+    if (client_ != nullptr && !client_->broken()) client_->Forget(client_->Close(handle_));
+    client_ = nullptr;
+  }
+  SftpClient* client_ = nullptr;
+  SftpHandle handle_;
 };
 
 }  // namespace bkfs

@@ -74,7 +74,7 @@ Status SftpClient::SendBatch(uint64_t payload, std::set<uint32_t>& sent, const s
 }
 
 Status SftpClient::WriteAll(const SftpHandle& handle, std::span<const ByteView> parts,
-                            const std::string& what) {
+                            const std::string& what, const std::function<void()>& then) {
   std::set<uint32_t> sent;
   const Forgetter forgetter(*this, sent);
   PartReader source(parts);
@@ -82,6 +82,7 @@ Status SftpClient::WriteAll(const SftpHandle& handle, std::span<const ByteView> 
   for (ByteView part : parts) left += part.size();
   uint64_t offset = 0;
   size_t batch = 0;
+  if (left == 0 && then) then();
   while (left > 0) {
     const auto length = static_cast<size_t>(std::min<uint64_t>(left, kPiece));
     WireWriter writer = Begin(SftpType::kWrite).Text(handle).U64(offset);
@@ -95,6 +96,7 @@ Status SftpClient::WriteAll(const SftpHandle& handle, std::span<const ByteView> 
     sent.insert(Finish());
     left -= length;
     batch += length;
+    if (left == 0 && then) then();
     if (batch >= kBatch || left == 0) {
       BKFS_TRY(SendBatch(batch, sent, what));
       batch = 0;
@@ -126,7 +128,8 @@ Result<size_t> SftpClient::TakeData(const Answer& answer, const Piece& piece, ui
     session_->Break();
     return told;
   }
-  std::copy(data.begin(), data.end(), out.begin() + static_cast<std::ptrdiff_t>(piece.offset - offset));
+  std::copy(data.begin(), data.end(),
+            out.begin() + static_cast<std::ptrdiff_t>(piece.offset - offset));
   return data.size();
 }
 
@@ -143,7 +146,8 @@ Status SftpClient::ReadAll(const SftpHandle& handle, uint64_t offset, MutableByt
   uint64_t next = offset;
   const uint64_t end = offset + out.size();
   while (next < end || !asked.empty()) {
-    for (; next < end && asked.size() < kReadsAhead; next += std::min<uint64_t>(kPiece, end - next)) {
+    for (; next < end && asked.size() < kReadsAhead;
+         next += std::min<uint64_t>(kPiece, end - next)) {
       ask(next, static_cast<size_t>(std::min<uint64_t>(kPiece, end - next)));
     }
     BKFS_TRY(Flush());

@@ -4,7 +4,10 @@
 #include <poll.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "backends/sftp/wait.h"
@@ -75,15 +78,30 @@ Status SshSession::Lost(const std::string& doing) {
   return {Code::kUnavailable, peer_ + ": the connection was lost " + doing + " (" + why + ")"};
 }
 
+// Named to libssh2 are only those it knows: the way it leaves out others itself overlaps in memory
+// (1.10).
 Status SshSession::PreferHostKeys(const std::string& algorithms) {
-  if (::libssh2_session_method_pref(session_, LIBSSH2_METHOD_HOSTKEY, algorithms.c_str()) == 0) {
+  const char** known = nullptr;
+  const int count = ::libssh2_session_supported_algs(session_, LIBSSH2_METHOD_HOSTKEY, &known);
+  if (count < 0) return {Code::kIo, "libssh2 does not tell which host keys it knows"};
+  const std::set<std::string_view> supported(known, known + count);
+  std::string usable;
+  for (std::string_view rest = algorithms; !rest.empty();) {
+    const std::string_view one = rest.substr(0, rest.find(','));
+    rest.remove_prefix(std::min(rest.size(), one.size() + 1));
+    if (supported.contains(one)) usable.append(usable.empty() ? "" : ",").append(one);
+  }
+  ::libssh2_free(session_, known);
+  if (!usable.empty() &&
+      ::libssh2_session_method_pref(session_, LIBSSH2_METHOD_HOSTKEY, usable.c_str()) == 0) {
     return {};
   }
   return {Code::kUnsupported, "libssh2 knows none of the host key types " + algorithms};
 }
 
 Status SshSession::Handshake() {
-  BKFS_ASSIGN(int result, Drive([this] { return ::libssh2_session_handshake(session_, fd_.get()); }));
+  BKFS_ASSIGN(int result,
+              Drive([this] { return ::libssh2_session_handshake(session_, fd_.get()); }));
   if (result == 0) return {};
   if (result == LIBSSH2_ERROR_KEX_FAILURE) {
     Break();
@@ -104,18 +122,20 @@ Result<ByteView> SshSession::HostKey() {
 
 Status SshSession::OpenSftp() {
   BKFS_ASSIGN(int opened, Drive([this] {
-    channel_ = ::libssh2_channel_open_ex(session_, "session", 7, kWindow, kPacket, nullptr, 0);
-    return channel_ != nullptr ? 0 : ::libssh2_session_last_errno(session_);
-  }));
+                channel_ =
+                    ::libssh2_channel_open_ex(session_, "session", 7, kWindow, kPacket, nullptr, 0);
+                return channel_ != nullptr ? 0 : ::libssh2_session_last_errno(session_);
+              }));
   if (opened != 0) return Lost("when a channel was opened");
   BKFS_ASSIGN(int begun, Drive([this] {
-    return ::libssh2_channel_process_startup(channel_, "subsystem", 9, "sftp", 4);
-  }));
+                return ::libssh2_channel_process_startup(channel_, "subsystem", 9, "sftp", 4);
+              }));
   if (begun == LIBSSH2_ERROR_CHANNEL_REQUEST_DENIED) {
     Break();
     return {Code::kUnsupported,
-            peer_ + ": the server offers no SFTP (a line 'Subsystem sftp internal-sftp' in its "
-                    "sshd_config would)"};
+            peer_ +
+                ": the server offers no SFTP (a line 'Subsystem sftp internal-sftp' in its "
+                "sshd_config would)"};
   }
   if (begun != 0) return Lost("when SFTP was begun");
   connected_ = true;
@@ -127,10 +147,10 @@ Status SshSession::Write(ByteView data) {
     // The same bytes until they are taken: libssh2 may have sent a part of its packet already.
     ssize_t sent = 0;
     BKFS_ASSIGN(int result, Drive([&] {
-      sent = ::libssh2_channel_write_ex(channel_, 0, reinterpret_cast<const char*>(data.data()),
-                                        data.size());
-      return sent < 0 ? static_cast<int>(sent) : 0;
-    }));
+                  sent = ::libssh2_channel_write_ex(
+                      channel_, 0, reinterpret_cast<const char*>(data.data()), data.size());
+                  return sent < 0 ? static_cast<int>(sent) : 0;
+                }));
     if (result != 0) return Lost("while data was sent");
     data = data.subspan(static_cast<size_t>(sent));
   }

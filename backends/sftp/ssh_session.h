@@ -69,7 +69,8 @@ class SshSession {
   const int64_t silence_limit_ns_;
   bool connected_ = false;
   bool broken_ = false;
-  LIBSSH2_SESSION* session_ = nullptr;  // freed by the destructor, which has to close the socket first
+  LIBSSH2_SESSION* session_ =
+      nullptr;  // freed by the destructor, which has to close the socket first
   LIBSSH2_CHANNEL* channel_ = nullptr;  // belongs to the session
 };
 

@@ -34,24 +34,16 @@ class SftpStore {
   Result<NamingWay> Prepare(SftpClient& client) BKFS_EXCLUDES(mutex_);
 
   // Stores the parts under a name as Backend::Put says.
-  Status Upload(SftpClient& client, const std::string& name, std::span<const ByteView> parts);
+  Status Store(SftpClient& client, const std::string& name, std::span<const ByteView> parts);
 
   // Makes changes in the folder (a path) durable if the server can; one that is gone has none.
   Status Settle(SftpClient& client, const std::string& folder, const std::string& what);
-  Status SettleAll(SftpClient& client, const std::vector<std::string>& folders,
-                   const std::string& what);
   // Servers say "failure" to most of what goes wrong: finds out whether the disk is full or must
   // not be written to. `bytes`: how many there were to be.
   Status Explain(SftpClient& client, Status failure, uint64_t bytes);
 
  private:
-  friend class TemporaryFile;
-  Result<SftpHandle> OpenTemporary(SftpClient& client, const std::string& path,
-                                   const std::string& target, const std::string& what);
-  Status CompleteFile(SftpClient& client, const SftpHandle& handle, uint64_t size,
-                      const std::string& what);
-  Status NameFile(SftpClient& client, NamingWay way, const std::string& from,
-                  const std::string& name);
+  friend class Upload;
   void RemoveLeftovers(SftpClient& client, uint32_t now);
   bool SyncsFolders(SftpClient& client);
   void RemoveLitter(SftpClient& client) BKFS_EXCLUDES(mutex_);

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
 // How an object comes into a store, and what that needs to know of the server.
-#include <algorithm>
 #include <utility>
 
 #include "backends/sftp/store.h"
@@ -14,30 +13,170 @@ constexpr size_t kMostLitter = 1000;
 constexpr uint64_t kMargin = 64 << 10;
 }  // namespace
 
-// A file in "_tmp/" that goes away with this object unless it was named: at once, or, when the
-// connection is gone, with a later upload.
-class TemporaryFile {
+// One object on its way into the store. Three times to the server and back, where nothing is in
+// the way: servers process requests about a file in their order, so what is to be done whatever
+// comes of it is asked for at once.
+class Upload {
  public:
-  TemporaryFile(SftpStore& store, SftpClient& client)
+  Upload(SftpStore& store, SftpClient& client, NamingWay way, const std::string& name)
       : store_(store),
         client_(client),
+        way_(way),
+        above_(name.substr(0, name.rfind('/') == std::string::npos ? 0 : name.rfind('/'))),
+        what_(store.NameOf(name)),
+        to_(store.PathOf(name)),
+        folder_path_(above_.empty() ? store.root() : store.PathOf(above_)),
         path_(store.TemporaryFolder() + "/" + RandomFileName()) {}
-  ~TemporaryFile() {
-    if (named_) return;
+  // Unless it is gone already, the file goes: at once, or, without a connection, with a later
+  // upload.
+  ~Upload() {
+    if (gone_) return;
     if (!client_.broken()) client_.Forget(client_.Remove(path_));
     if (client_.broken() || !client_.Flush().ok()) store_.AddLitter(path_);
   }
-  TemporaryFile(const TemporaryFile&) = delete;
-  TemporaryFile& operator=(const TemporaryFile&) = delete;
-  const std::string& path() const { return path_; }
-  void Named() { named_ = true; }
+  Upload(const Upload&) = delete;
+  Upload& operator=(const Upload&) = delete;
+
+  Status Run(std::span<const ByteView> parts);
 
  private:
+  Status Open();
+  Status Write(std::span<const ByteView> parts, uint64_t size);
+  Status CheckWritten(uint32_t sync, uint32_t look, uint32_t close, uint64_t size);
+  Status Name();
+  Status AskOnce();
+  Status MakeFolder();
+  Status SyncTheFolder();
+  Status Taken(const SftpAttributes& there) const;
+
   SftpStore& store_;
   SftpClient& client_;
-  const std::string path_;
-  bool named_ = false;
+  const NamingWay way_;
+  const std::string above_;  // the folder of the name; empty: the store's own
+  const std::string what_;
+  const std::string to_;
+  const std::string folder_path_;
+  const std::string path_;  // until it has its name
+  SftpFile file_;
+  SftpFile folder_;  // where the server syncs folders
+  bool gone_ = false;
 };
+
+Status Upload::Taken(const SftpAttributes& there) const {
+  if (there.IsFolder()) return {Code::kIsDirectory, what_ + " is a folder of other objects"};
+  return {Code::kExists, what_ + " is there already"};
+}
+
+// Also asks whether the name is taken, which decides nothing but saves the sending.
+Status Upload::Open() {
+  constexpr uint32_t kNew = kSftpWrite | kSftpCreate | kSftpExclusive;
+  const bool syncs = store_.SyncsFolders(client_);
+  const uint32_t look = client_.Lstat(to_);
+  const uint32_t open = client_.Open(path_, kNew);
+  const uint32_t open_folder = syncs ? client_.Open(folder_path_, kSftpRead) : 0;
+  auto there = client_.AwaitAttributes(look, what_);
+  auto file = client_.AwaitHandle(open, what_);
+  if (syncs) {
+    auto folder = client_.AwaitHandle(open_folder, what_);
+    if (folder.ok()) folder_ = SftpFile(client_, std::move(*folder));
+  }
+  if (!client_.broken() && file.code() == Code::kNotFound) {
+    BKFS_TRY(client_.AwaitStatus(client_.Mkdir(store_.TemporaryFolder()), what_));
+    file = client_.AwaitHandle(client_.Open(path_, kNew), what_);
+  }
+  if (file.ok()) file_ = SftpFile(client_, std::move(*file));
+  if (there.ok()) return Taken(*there);
+  return client_.broken() && file.ok() ? there.status() : file.status();
+}
+
+Status Upload::CheckWritten(uint32_t sync, uint32_t look, uint32_t close, uint64_t size) {
+  const Status synced = sync != 0 ? client_.AwaitStatus(sync, what_) : Status();
+  auto is = client_.AwaitAttributes(look, what_);
+  const Status closed = client_.AwaitStatus(close, what_);
+  BKFS_TRY(synced);
+  if (!is.ok()) return is.status();
+  BKFS_TRY(closed);
+  if (is->size == size) return {};
+  return {Code::kIo, what_ + ": the server has stored " +
+                         (is->size ? std::to_string(*is->size) : "an unknown number") + " of " +
+                         std::to_string(size) + " bytes"};
+}
+
+Status Upload::Write(std::span<const ByteView> parts, uint64_t size) {
+  uint32_t sync = 0;
+  uint32_t look = 0;
+  uint32_t close = 0;
+  Status written = client_.WriteAll(file_.handle(), parts, what_, [&] {
+    if (client_.OffersSync()) sync = client_.Sync(file_.handle());
+    look = client_.Fstat(file_.handle());
+    close = client_.Close(file_.handle());
+    file_.Release();
+  });
+  if (written.ok()) return CheckWritten(sync, look, close, size);
+  for (uint32_t id : {sync, look, close}) client_.Forget(id);
+  return written;
+}
+
+Status Upload::SyncTheFolder() {
+  if (!folder_.is_open()) return {};
+  return client_.AwaitStatus(client_.Sync(folder_.handle()), what_);
+}
+
+// With a folder that is known to be there, the old name can be removed whatever comes of it.
+Status Upload::AskOnce() {
+  const uint32_t name = AskForName(client_, way_, path_, to_);
+  const bool certain = folder_.is_open();
+  const uint32_t remove = certain && way_ == NamingWay::kLink ? client_.Remove(path_) : 0;
+  const uint32_t sync = certain ? client_.Sync(folder_.handle()) : 0;
+  Status named = client_.AwaitStatus(name, what_);
+  const Status synced = sync != 0 ? client_.AwaitStatus(sync, what_) : Status();
+  const Status removed = remove != 0 ? client_.AwaitStatus(remove, what_) : Status();
+  if (!named.ok() || client_.broken()) return named.ok() ? synced : named;
+  gone_ = way_ == NamingWay::kRename || (remove != 0 && removed.ok());
+  return synced;
+}
+
+Status Upload::MakeFolder() {
+  BKFS_ASSIGN(auto parents, MakeFolders(client_, store_.root(), above_, what_));
+  for (const std::string& parent : parents) BKFS_TRY(store_.Settle(client_, parent, what_));
+  if (!store_.SyncsFolders(client_)) return {};
+  BKFS_ASSIGN(SftpHandle folder, client_.AwaitHandle(client_.Open(folder_path_, kSftpRead), what_));
+  folder_ = SftpFile(client_, std::move(folder));
+  return {};
+}
+
+Status Upload::Name() {
+  if (!folder_.is_open() && !above_.empty() && store_.SyncsFolders(client_)) BKFS_TRY(MakeFolder());
+  Status named = AskOnce();
+  if (named.Is(Code::kNotFound) && !folder_.is_open() && !above_.empty()) {
+    BKFS_TRY(MakeFolder());
+    named = AskOnce();
+  }
+  if (named.ok() || client_.broken()) return named;
+  auto there = client_.AwaitAttributes(client_.Lstat(to_), what_);
+  if (client_.broken()) return there.status();
+  if (there.ok()) return Taken(*there);
+  if (!named.Is(Code::kNotFound)) return named;
+  auto folder = client_.AwaitAttributes(client_.Stat(folder_path_), what_);
+  if (folder.ok() && !folder->IsFolder()) {
+    return {Code::kNotDirectory, what_ + ": a file is where its folder should be"};
+  }
+  // Somebody has removed the folder or the upload: the next try makes new ones.
+  return {Code::kUnavailable, what_ + ": the upload has vanished"};
+}
+
+Status Upload::Run(std::span<const ByteView> parts) {
+  uint64_t size = 0;
+  for (ByteView part : parts) size += part.size();
+  Status status = Open();
+  if (status.ok()) status = Write(parts, size);
+  if (status.ok()) status = Name();
+  // For kExists, because the caller will rely on the object, and who put it may not have synced
+  // yet.
+  if (status.Is(Code::kExists)) BKFS_TRY(SyncTheFolder());
+  // Before the file is removed, which makes room again.
+  return store_.Explain(client_, std::move(status), size);
+}
 
 std::string SftpStore::PathOf(const std::string& name) const {
   return root_.ends_with('/') ? root_ + name : root_ + "/" + name;
@@ -137,105 +276,11 @@ Status SftpStore::Settle(SftpClient& client, const std::string& folder, const st
   return synced.Is(Code::kNotFound) ? Status() : synced;
 }
 
-Status SftpStore::SettleAll(SftpClient& client, const std::vector<std::string>& folders,
-                            const std::string& what) {
-  for (const std::string& folder : folders) BKFS_TRY(Settle(client, folder, what));
-  return {};
-}
-
-// Also asks whether the target is there, which decides nothing but saves the sending.
-Result<SftpHandle> SftpStore::OpenTemporary(SftpClient& client, const std::string& path,
-                                            const std::string& target, const std::string& what) {
-  constexpr uint32_t kNew = kSftpWrite | kSftpCreate | kSftpExclusive;
-  const uint32_t look = client.Lstat(target);
-  const uint32_t open = client.Open(path, kNew);
-  auto there = client.AwaitAttributes(look, what);
-  auto handle = client.AwaitHandle(open, what);
-  if (client.broken()) return handle.ok() ? there.status() : handle.status();
-  if (handle.code() == Code::kNotFound) {
-    client.Forget(client.Mkdir(TemporaryFolder()));
-    handle = client.AwaitHandle(client.Open(path, kNew), what);
-  }
-  if (!there.ok()) return handle;
-  if (handle.ok()) client.Forget(client.Close(*handle));
-  if (there->IsFolder()) return Status(Code::kIsDirectory, what + " is a folder of other objects");
-  return Status(Code::kExists, what + " is there already");
-}
-
-Status SftpStore::CompleteFile(SftpClient& client, const SftpHandle& handle, uint64_t size,
-                               const std::string& what) {
-  const bool syncs = client.OffersSync();
-  const uint32_t sync = syncs ? client.Sync(handle) : 0;
-  const uint32_t look = client.Fstat(handle);
-  const uint32_t close = client.Close(handle);
-  const Status synced = syncs ? client.AwaitStatus(sync, what) : Status();
-  auto is = client.AwaitAttributes(look, what);
-  const Status closed = client.AwaitStatus(close, what);
-  BKFS_TRY(synced);
-  if (!is.ok()) return is.status();
-  BKFS_TRY(closed);
-  if (is->size != size) {
-    return {Code::kIo, what + ": the server has stored " +
-                           (is->size ? std::to_string(*is->size) : "an unknown number") + " of " +
-                           std::to_string(size) + " bytes"};
-  }
-  return {};
-}
-
-Status SftpStore::NameFile(SftpClient& client, NamingWay way, const std::string& from,
-                           const std::string& name) {
-  const std::string what = NameOf(name);
-  const std::string to = PathOf(name);
-  const size_t slash = name.rfind('/');
-  Status named = GiveName(client, way, from, to, what);
-  if (named.Is(Code::kNotFound) && slash != std::string::npos) {
-    BKFS_ASSIGN(auto parents, MakeFolders(client, root_, name.substr(0, slash), what));
-    BKFS_TRY(SettleAll(client, parents, what));
-    named = GiveName(client, way, from, to, what);
-  }
-  if (named.ok() || client.broken()) return named;
-  auto there = client.AwaitAttributes(client.Lstat(to), what);
-  if (client.broken()) return there.status();
-  if (!there.ok()) {
-    // Somebody has cleaned up: the next try makes a new one.
-    if (named.Is(Code::kNotFound)) return {Code::kUnavailable, what + ": the upload has vanished"};
-    return named;
-  }
-  if (there->IsFolder()) return {Code::kIsDirectory, what + " is a folder of other objects"};
-  return {Code::kExists, what + " is there already"};
-}
-
-Status SftpStore::Upload(SftpClient& client, const std::string& name,
-                         std::span<const ByteView> parts) {
+Status SftpStore::Store(SftpClient& client, const std::string& name,
+                        std::span<const ByteView> parts) {
   BKFS_ASSIGN(const NamingWay way, Prepare(client));
   RemoveLitter(client);
-  const std::string what = NameOf(name);
-  uint64_t size = 0;
-  for (ByteView part : parts) size += part.size();
-  Status status;
-  {
-    TemporaryFile file(*this, client);
-    auto handle = OpenTemporary(client, file.path(), PathOf(name), what);
-    status = handle.status();
-    if (handle.ok()) {
-      status = client.WriteAll(*handle, parts, what);
-      if (status.ok()) {
-        status = CompleteFile(client, *handle, size, what);
-      } else if (!client.broken()) {
-        client.Forget(client.Close(*handle));
-      }
-    }
-    if (status.ok()) status = NameFile(client, way, file.path(), name);
-    if (status.ok()) file.Named();
-    // Before the file is removed, which makes room again.
-    status = Explain(client, std::move(status), size);
-  }
-  if (!status.ok() && !status.Is(Code::kExists)) return status;
-  // Also for kExists: the caller will rely on the object, and who put it may not have synced yet.
-  const size_t slash = name.rfind('/');
-  BKFS_TRY(Settle(client, slash == std::string::npos ? root_ : PathOf(name.substr(0, slash)), what));
-  BKFS_TRY(client.Flush());
-  return status;
+  return Upload(*this, client, way, name).Run(parts);
 }
 
 }  // namespace bkfs

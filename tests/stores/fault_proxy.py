@@ -33,7 +33,10 @@ CHUNK = 256 * 1024
 # What may be under way in a direction of a connection before its sender has to wait.
 MOST_UNDER_WAY = 32 * 1024 * 1024
 RESET_WITHIN = 1024 * 1024
-REQUEST = re.compile(rb'(?:^|\n)([A-Z]{3,10}) [^ \r\n]+ HTTP/1\.1\r?$', re.MULTILINE)
+REQUEST_END = b' HTTP/1.1\r\n'
+# Not at the beginning of a line alone: the body before need not end with one.
+REQUEST = re.compile(rb'(GET|HEAD|PUT|POST|DELETE|OPTIONS|PATCH) [^ \r\n]+$')
+LONGEST_REQUEST = 8192
 
 
 class Line:
@@ -103,6 +106,9 @@ class Connection:
                 self.left -= len(data)
                 if self.left <= 0:
                     self.reset()
+                    return
+            # None of the above needs to wait while bytes keep coming; others want their turn.
+            await asyncio.sleep(0)
 
     async def write(self, target, queue, way):
         loop = asyncio.get_running_loop()
@@ -121,10 +127,13 @@ class Connection:
     def count_requests(self, data):
         # A request's line may come in two pieces.
         text = self.tail + data
-        end = text.rfind(b'\n') + 1
-        for method in REQUEST.findall(text[:end]):
-            self.proxy.requests[method.decode()] += 1
-        self.tail = text[end:][-8192:]
+        begin = 0
+        while (end := text.find(REQUEST_END, begin)) >= 0:
+            found = REQUEST.search(text[max(begin, end - LONGEST_REQUEST):end])
+            if found:
+                self.proxy.requests[found.group(1).decode()] += 1
+            begin = end + len(REQUEST_END)
+        self.tail = text[max(begin, len(text) - LONGEST_REQUEST):]
 
     def reset(self):
         """Both sides get a RST, and what has not been forwarded is lost."""
@@ -187,6 +196,7 @@ class FaultProxy(launcher.Server):
             task.cancel()
         self.loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         self.unlisten()
+        self.loop.close()
 
     async def open(self):
         self.flowing = asyncio.Event()
