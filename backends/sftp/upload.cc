@@ -129,7 +129,7 @@ Status Upload::AskOnce() {
   const uint32_t remove = certain && way_ == NamingWay::kLink ? client_.Remove(path_) : 0;
   const uint32_t sync = certain ? client_.Sync(folder_.handle()) : 0;
   Status named = client_.AwaitStatus(name, what_);
-  const Status synced = sync != 0 ? client_.AwaitStatus(sync, what_) : Status();
+  Status synced = sync != 0 ? client_.AwaitStatus(sync, what_) : Status();
   const Status removed = remove != 0 ? client_.AwaitStatus(remove, what_) : Status();
   if (!named.ok() || client_.broken()) return named.ok() ? synced : named;
   gone_ = way_ == NamingWay::kRename || (remove != 0 && removed.ok());

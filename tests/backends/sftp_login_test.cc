@@ -62,7 +62,7 @@ class SftpLogin : public testing::Test {
     return options;
   }
   // What a person types, one after the other; counts the questions.
-  SecretPrompt Typing(std::vector<std::string> answers) {
+  SecretPrompt Typing(const std::vector<std::string>& answers) {
     return [this, answers](const std::string& prompt) -> Result<Secret> {
       prompts_ += prompt + "\n";
       if (questions_ >= answers.size()) return Status(Code::kInterrupted, "no more");
