@@ -54,6 +54,8 @@ void CatalogKeeper::Run(KernelNotifier* notifier) {
   WaitLimit until_stopped(WaitLimit::kForever, [this] { return IsStopping(); });
   const WatchScope scope(until_stopped);
   const bool is_near = repo_.store().IsNear("snapshots", 0, 1);
+  // Before anybody asks: from afar it takes a while.
+  if (!is_near) (void)Refresh();
   for (;;) {
     {
       MutexLock lock(mutex_);

@@ -7,6 +7,8 @@
 namespace bkfs {
 
 namespace {
+constexpr int64_t kRecentNs = 5'000'000'000;
+
 // The store takes nothing from us.
 bool IsRefusal(const Status& status) {
   return status.Is(Code::kDenied) || status.Is(Code::kReadOnly) || status.Is(Code::kNotPermitted) ||
@@ -125,8 +127,9 @@ BlobId ReaderLease::RootOf(const Snapshot& snapshot) {
   return root.ok() ? root->directory : BlobId();
 }
 
-Status ReaderLease::Prepare(const std::vector<SnapshotId>& snapshots) {
-  BKFS_ASSIGN(const SnapshotList list, repo_.snapshots().List());
+// False: the list lacks one of them.
+Result<bool> ReaderLease::PrepareFrom(const SnapshotList& list,
+                                      const std::vector<SnapshotId>& snapshots) {
   const std::set<SnapshotId> wanted(snapshots.begin(), snapshots.end());
   const auto& all = list.snapshots;
   size_t found = 0;
@@ -149,8 +152,19 @@ Status ReaderLease::Prepare(const std::vector<SnapshotId>& snapshots) {
     use.prepared = true;
     use.to_be_pinned = true;
   }
-  if (found == wanted.size()) return {};
-  for (const SnapshotId& id : wanted) {
+  return found == wanted.size();
+}
+
+// A list of a moment ago will do to tell roots by: what counts is the one after the pin.
+Status ReaderLease::Prepare(const std::vector<SnapshotId>& snapshots) {
+  BKFS_ASSIGN(SnapshotList list, repo_.snapshots().ListOf(kRecentNs));
+  BKFS_ASSIGN(bool complete, PrepareFrom(list, snapshots));
+  if (complete) return {};
+  BKFS_ASSIGN(list, repo_.snapshots().List());
+  BKFS_ASSIGN(complete, PrepareFrom(list, snapshots));
+  if (complete) return {};
+  for (const SnapshotId& id : snapshots) {
+    const auto& all = list.snapshots;
     if (std::none_of(all.begin(), all.end(), [&](const auto& s) { return s->id == id; })) {
       return Forgotten(id);
     }

@@ -67,6 +67,7 @@ class ReaderLease {
   // What these snapshots can be said to be, together.
   Standing StandingOf(const std::vector<SnapshotId>& snapshots) BKFS_REQUIRES(mutex_);
   Status Pin(const std::vector<SnapshotId>& snapshots) BKFS_EXCLUDES(mutex_, pin_mutex_);
+  Result<bool> PrepareFrom(const SnapshotList& list, const std::vector<SnapshotId>& snapshots);
   Status Prepare(const std::vector<SnapshotId>& snapshots) BKFS_REQUIRES(pin_mutex_)
       BKFS_EXCLUDES(mutex_);
   Status PutState() BKFS_REQUIRES(pin_mutex_) BKFS_EXCLUDES(mutex_);

@@ -147,7 +147,24 @@ std::vector<std::string> SnapshotStore::Unknown(const std::set<SnapshotId>& ids)
   return names;
 }
 
+Result<SnapshotList> SnapshotStore::ListOf(int64_t age_ns) {
+  {
+    MutexLock lock(mutex_);
+    if (listed_ && context_.clock.MonotonicNanos() - listed_ns_ <= age_ns) return *listed_;
+  }
+  return List();
+}
+
 Result<SnapshotList> SnapshotStore::List() {
+  const int64_t began_ns = context_.clock.MonotonicNanos();
+  BKFS_ASSIGN(SnapshotList list, ListNow());
+  MutexLock lock(mutex_);
+  listed_ = std::make_shared<const SnapshotList>(list);
+  listed_ns_ = began_ns;
+  return list;
+}
+
+Result<SnapshotList> SnapshotStore::ListNow() {
   if (!MayReadLog(context_.key.type)) {
     return Status(Code::kDenied, "a " + std::string(KeyTypeName(context_.key.type)) +
                                      " key cannot list snapshots");

@@ -75,6 +75,8 @@ class SnapshotStore {
 
   // Everything there is now. kDenied when the key cannot read the log.
   Result<SnapshotList> List() BKFS_EXCLUDES(mutex_);
+  // What the last List returned, if that began no longer ago than `age_ns`; else List.
+  Result<SnapshotList> ListOf(int64_t age_ns) BKFS_EXCLUDES(mutex_);
   // "latest", an id, a unique prefix of one (at least 4 digits), a series' name (its latest), or
   // name@time (its latest at or before). kNotFound, or kInvalid when ambiguous, naming the
   // candidates.
@@ -94,6 +96,7 @@ class SnapshotStore {
   Result<std::shared_ptr<const Snapshot>> LoadOne(ObjectReader& objects, const std::string& name);
   Result<std::shared_ptr<const Snapshot>> Recall(ObjectReader& objects, const SnapshotId& id,
                                                  SnapshotList& list, bool& gone);
+  Result<SnapshotList> ListNow() BKFS_EXCLUDES(mutex_);
   std::vector<std::string> Unknown(const std::set<SnapshotId>& ids) BKFS_EXCLUDES(mutex_);
   Status CheckChain(SnapshotList& list);
   Status RememberSeen(const SnapshotList& list);
@@ -104,6 +107,8 @@ class SnapshotStore {
   std::unordered_map<SnapshotId, std::shared_ptr<const Snapshot>, IdHash> known_
       BKFS_GUARDED_BY(mutex_);
   std::unordered_map<SnapshotId, SnapshotEnvelope, IdHash> envelopes_ BKFS_GUARDED_BY(mutex_);
+  std::shared_ptr<const SnapshotList> listed_ BKFS_GUARDED_BY(mutex_);
+  int64_t listed_ns_ BKFS_GUARDED_BY(mutex_) = 0;  // when that listing began
   Mutex commit_mutex_;  // one commit at a time; held over store calls on purpose
 };
 
