@@ -146,8 +146,9 @@ Result<FramePtr> BlobReader::LoadFrame(PackKind kind, const BlobLocation& at) {
     return Status(Code::kCorrupt, name + ": frame is larger than the format allows");
   }
   Bytes sealed(at.frame.length);
-  Status read =
-      windows_.Read({at.pack, kind, pack.size, name}, at.frame.offset, MutableByteView(sealed));
+  const PackWindows::Pack place{at.pack, kind, pack.size, name};
+  Status read = windows_.Read(place, at.frame.offset, MutableByteView(sealed));
+  if (is_far_) FetchAhead(place, at.frame.offset + at.frame.length);
   if (read.Is(Code::kNotFound)) {
     return Status(Code::kNotFound, name + " is missing from the store");
   }
@@ -161,6 +162,17 @@ Result<FramePtr> BlobReader::LoadFrame(PackKind kind, const BlobLocation& at) {
   auto plain = ThreadCodec().Decode(*inner, at.frame.plain);
   if (!plain.ok()) return plain.status().WithContext(name);
   return FramePtr(std::make_shared<DecodedFrame>(std::move(plain).value()));
+}
+
+// Small files that are read one after the other lie one after the other.
+void BlobReader::FetchAhead(const PackWindows::Pack& pack, uint64_t offset) {
+  const PackWindows::Range range = windows_.Ahead(pack, offset);
+  if (range.length == 0) return;
+  (void)prefetch_.TrySubmit([this, pack, range] {
+    WaitLimit until_stopped(WaitLimit::kForever, [this] { return stopping_.load(); });
+    const WatchScope scope(until_stopped);
+    windows_.Fetch(pack, range.offset, range.length);
+  });
 }
 
 std::vector<BlobLocation> BlobReader::NotCached(PackKind kind, const std::vector<BlobId>& ids) {

@@ -70,6 +70,7 @@ class BlobReader {
     bool is_near = true;  // of that, more than one is left to several threads
     std::vector<BlobLocation> places;
   };
+  void FetchAhead(const PackWindows::Pack& pack, uint64_t offset);
   std::vector<BlobLocation> NotCached(PackKind kind, const std::vector<BlobId>& ids);
   std::vector<Group> GroupByRange(PackKind kind, std::vector<BlobLocation> places);
   Result<FramePtr> LoadFrame(PackKind kind, const BlobLocation& at);

@@ -156,6 +156,20 @@ void PackWindows::Fetch(const Pack& pack, uint64_t offset, uint64_t length) {
   (void)Load(pack, window);
 }
 
+PackWindows::Range PackWindows::Ahead(const Pack& pack, uint64_t offset) {
+  if (pack.kind != PackKind::kContents) return {};
+  MutexLock lock(mutex_);
+  auto found = habits_.find(pack.number);
+  if (found == habits_.end()) return {};
+  Habit& habit = found->second;
+  if (habit.step == 0 || habit.next >= pack.size || offset > habit.next) return {};
+  if (offset + habit.step / 2 < habit.next) return {};  // not yet
+  const Range range{habit.next, std::min(habit.step, pack.size - habit.next)};
+  habit.step = std::min(habit.step * 2, kMostBytes);
+  habit.next += range.length;
+  return range;
+}
+
 void PackWindows::Evict() {
   auto it = order_.end();
   while (bytes_ > limit_ && it != order_.begin()) {

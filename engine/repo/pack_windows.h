@@ -38,6 +38,13 @@ class PackWindows {
   // Fetches what is not here yet of that range, up to what is, in one request, if it is far. Errors
   // are met by Read.
   void Fetch(const Pack& pack, uint64_t offset, uint64_t length) BKFS_EXCLUDES(mutex_);
+  // What a reader in order, who has just read at `offset`, will want that is not being fetched yet:
+  // for the caller to Fetch on another thread. Each range is told once. Length 0: nothing.
+  struct Range {
+    uint64_t offset = 0;
+    uint64_t length = 0;
+  };
+  Range Ahead(const Pack& pack, uint64_t offset) BKFS_EXCLUDES(mutex_);
   uint64_t bytes() BKFS_EXCLUDES(mutex_);  // kept at the moment
 
  private:

@@ -83,6 +83,27 @@ TEST_F(PackWindowsTest, ContentsHereAndThereAreNotFetchedInVain) {
   EXPECT_EQ(windows_.bytes(), wanted);
 }
 
+TEST_F(PackWindowsTest, AReaderInOrderIsToldWhatComesNext) {
+  const auto pack = PackOf(PackKind::kContents);
+  EXPECT_EQ(windows_.Ahead(pack, 0).length, 0U);
+  Read(PackKind::kContents, 0, 1000);
+  EXPECT_EQ(windows_.Ahead(pack, 1000).length, 0U);  // it may have been all
+  Read(PackKind::kContents, 1000, 1000);
+  EXPECT_EQ(windows_.Ahead(pack, 2000).length, 0U);  // most of the window is to be read still
+  uint64_t told = 1000 + kMiB;
+  for (uint64_t at = 2000; at + 1000 <= kPackSize; at += 1000) {
+    Read(PackKind::kContents, at, 1000);
+    const auto range = windows_.Ahead(pack, at + 1000);
+    if (range.length == 0) continue;
+    EXPECT_EQ(range.offset, told);
+    told += range.length;
+    windows_.Fetch(pack, range.offset, range.length);
+  }
+  EXPECT_EQ(told, kPackSize);
+  EXPECT_LE(requests(), 7U);
+  EXPECT_EQ(windows_.Ahead(PackOf(PackKind::kTrees), kPackSize).length, 0U);
+}
+
 TEST_F(PackWindowsTest, NoMoreIsFetchedThanThereIs) {
   Read(PackKind::kTrees, kPackSize - 10, 10);
   Read(PackKind::kContents, kPackSize - 2000, 1000);
