@@ -120,7 +120,12 @@ Status MirrorBackend::CheckHeader(Backend& mirror, bool& is_whole) {
   const auto here = primary_->Get(header);
   if (!here.ok() && here.code() != Code::kNotFound) return here.status();
   is_whole = there.ok() == here.ok();
-  if (there.ok() && (!here.ok() || *there != *here)) {
+  if (there.ok() && !here.ok()) {
+    return {Code::kInvalid, primary_->Describe() + " holds no repository, and its mirror " +
+                                options_.url +
+                                " does: is the right disk mounted? (-R with the mirror reads it)"};
+  }
+  if (there.ok() && *there != *here) {
     return {Code::kInvalid, options_.url + " holds another repository than " +
                                 primary_->Describe() +
                                 ": name an empty place, or that repository's own mirror"};
