@@ -157,7 +157,7 @@ bool MirrorBackend::IsBehind() const {
 }
 
 void MirrorBackend::Begun(const Status& noted) {
-  if (noted.ok()) return;
+  if (noted.ok() || told_.exchange(true)) return;
   log_.Warning("a crash now would forget what the mirror lacks ('bkfs check' would find it): " +
                noted.message());
 }

@@ -133,6 +133,7 @@ class MirrorBackend final : public Backend {
   std::unique_ptr<Backend> opened_;         // set once, by Reach
   std::atomic<Backend*> mirror_ = nullptr;  // the same, once it belongs to the primary
   std::atomic<bool> closing_ = false;
+  std::atomic<bool> told_ = false;  // that nothing can be noted
 
   mutable Mutex mutex_;  // held while MirrorState notes something, whose lock comes after
   CondVar changed_;

@@ -42,7 +42,8 @@ struct CompareOptions {
 };
 
 // Names and sizes of all objects, and the bytes of those that are not named by their content (there
-// are few, and they are small). 24 bytes of memory for each object, and the names that differ.
+// are few, and they are small). 24 bytes of memory for each object, and the names of those that
+// differ or are to be read.
 Result<MirrorComparison> CompareStores(Backend& primary, Backend& mirror,
                                        const CompareOptions& options);
 

@@ -143,6 +143,36 @@ TEST_F(MirrorTest, AFileThatADeadProcessLeftMeansCatchingUp) {
   EXPECT_EQ(pair_.Notes(), 0U);
 }
 
+TEST_F(MirrorTest, WhereNothingCanBeNotedThatIsSaidOnce) {
+  auto store = pair_.MustOpen();
+  EXPECT_TRUE(IsOk(RemoveTree(pair_.scratch.path() + "/state")));
+  PutPack(*store, "one");
+  const std::string name = PutPack(*store, "two");
+  EXPECT_TRUE(IsOk(store->Remove(name)));
+  const std::string warnings = pair_.log.Take();
+  EXPECT_NE(warnings.find("a crash now would forget"), std::string::npos) << warnings;
+  EXPECT_EQ(std::count(warnings.begin(), warnings.end(), '\n'), 1) << warnings;
+  pair_.ExpectEqual();
+}
+
+TEST_F(MirrorTest, WhatTheMirrorDoesNotLetGoYetIsNotForgotten) {
+  auto store = pair_.MustOpen();
+  const std::string name = PutPack(*store, "locked");
+  pair_.mirror.Add({.op = Op::kRemove, .error = {Code::kDenied, "locked until then"}});
+  EXPECT_TRUE(IsOk(store->Remove(name)));
+  EXPECT_FALSE(store->IsBehind());
+  store.reset();
+  store = pair_.MustOpen();
+  MirrorPair::AwaitInStep(*store);
+  EXPECT_TRUE(Has(pair_.mirror_objects, name));
+  store.reset();
+  pair_.mirror.Heal();
+  store = pair_.MustOpen();
+  MirrorPair::AwaitInStep(*store);
+  EXPECT_FALSE(Has(pair_.mirror_objects, name));
+  EXPECT_EQ(pair_.Notes(), 0U);
+}
+
 TEST_F(MirrorTest, WhatOnlyTheMirrorHasIsNeverRemovedUnlessItsRemovalWasNoted) {
   const std::string lost = PutPack(pair_.mirror_objects, "lost on the primary");
   auto store = pair_.MustOpen();

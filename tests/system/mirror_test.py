@@ -117,7 +117,7 @@ class MirrorTest(RepositoryTest):
         self.put('b', os.urandom(100000))
         self.backup()
         self.assert_mirrored()
-        self.bkfs('forget', 'home', '--keep-last', '1')
+        self.bkfs('forget', '--name', 'home', '--keep-last', '1')
         self.bkfs('prune')
         self.assert_mirrored()
         self.on_mirror('check', '--read-data')
