@@ -164,7 +164,6 @@ void MirrorBackend::Begun(const Status& noted) {
 
 void MirrorBackend::Missed(const Status& why) {
   MutexLock lock(mutex_);
-  ++missed_;
   mode_ = Mode::kAway;
   Begun(state_->NoteBehind());
   if (!warned_ && !why.ok()) {

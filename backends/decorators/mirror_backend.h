@@ -121,8 +121,7 @@ class MirrorBackend final : public Backend {
   void Run();  // the catching-up thread
   bool WaitForWork(int64_t pause_ns) BKFS_EXCLUDES(mutex_);
   Status CatchUpOnce();
-  void Finished(const CatchUpResult& result, uint64_t missed, uint64_t unresolved)
-      BKFS_EXCLUDES(mutex_);
+  void Finished(const CatchUpResult& result, uint64_t unresolved) BKFS_EXCLUDES(mutex_);
 
   const std::unique_ptr<Backend> primary_;
   const MirrorOptions options_;
@@ -139,7 +138,6 @@ class MirrorBackend final : public Backend {
   CondVar changed_;
   Mode mode_ BKFS_GUARDED_BY(mutex_) = Mode::kInStep;
   bool warned_ BKFS_GUARDED_BY(mutex_) = false;      // that it is behind
-  uint64_t missed_ BKFS_GUARDED_BY(mutex_) = 0;      // changes that have not reached the mirror
   uint64_t unresolved_ BKFS_GUARDED_BY(mutex_) = 0;  // removals that may be due on the mirror
   uint64_t wanted_ BKFS_GUARDED_BY(mutex_) = 0;      // calls of CatchUpNow
   uint64_t tried_ BKFS_GUARDED_BY(mutex_) = 0;       // wanted_ at the last try's beginning

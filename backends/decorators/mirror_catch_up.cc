@@ -69,32 +69,27 @@ void MirrorBackend::Run() {
 
 Status MirrorBackend::CatchUpOnce() {
   BKFS_TRY(Reach(false));
-  uint64_t missed = 0;
   uint64_t unresolved = 0;
   {
     // From here on changes go to both, so that what is listed below is all that was missed.
     MutexLock lock(mutex_);
-    missed = missed_;
     unresolved = unresolved_;
     mode_ = Mode::kCatchingUp;
   }
   BKFS_ASSIGN(const auto removals, state_->Removals());
   BKFS_ASSIGN(const CatchUpResult result,
               CatchUp(*primary_, *mirror_.load(), removals, [] { return TellWaiting(); }));
-  Finished(result, missed, unresolved);
+  Finished(result, unresolved);
   return {};
 }
 
-void MirrorBackend::Finished(const CatchUpResult& result, uint64_t missed, uint64_t unresolved) {
+void MirrorBackend::Finished(const CatchUpResult& result, uint64_t unresolved) {
   for (const auto& name : result.left) {
     log_.Warning("not copied to the mirror: " + name + " does not hash to its name");
   }
   MutexLock lock(mutex_);
   // More was missed meanwhile, and some of it perhaps after the listing: once more.
-  if (missed_ != missed || mode_ != Mode::kCatchingUp) {
-    mode_ = Mode::kAway;
-    return;
-  }
+  if (mode_ != Mode::kCatchingUp) return;
   mode_ = Mode::kInStep;
   unresolved_ = unresolved_ - std::min(unresolved_, unresolved) + result.kept;
   if (unresolved_ == 0) state_->Finish();

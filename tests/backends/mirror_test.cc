@@ -305,6 +305,21 @@ TEST_F(MirrorTest, WhatIsFoundUnderANameOnTheMirrorIsMadeThePrimarys) {
   EXPECT_FALSE(store->IsBehind());
 }
 
+// The second try finds that it is there, and so says nothing to the mirror.
+TEST_F(MirrorTest, APutWhoseReplyWasLostIsMirrored) {
+  auto store = pair_.MustOpen();
+  const Bytes data = Data("data");
+  for (const std::string& name : {std::string("keys/a"), SnapshotNameOf(data), PackNameOf(data)}) {
+    pair_.primary.Add({.op = Op::kPut, .count = 1, .action = Action::kLose});
+    EXPECT_EQ(store->PutOne(name, data).code(), Code::kUnavailable);
+    MirrorPair::AwaitInStep(*store);
+    EXPECT_TRUE(Has(pair_.mirror_objects, name)) << name;
+    EXPECT_EQ(store->PutOne(name, data).code(), Code::kExists);
+    pair_.primary.Heal();
+  }
+  pair_.ExpectEqual();
+}
+
 TEST_F(MirrorTest, OnlyThePrimaryDecidesWhoWasFirst) {
   auto store = pair_.MustOpen();
   EXPECT_TRUE(IsOk(pair_.primary_objects.PutOne("condemned/1", Data("theirs"))));
