@@ -305,6 +305,26 @@ TEST_F(MirrorTest, WhatIsFoundUnderANameOnTheMirrorIsMadeThePrimarys) {
   EXPECT_FALSE(store->IsBehind());
 }
 
+TEST_F(MirrorTest, WhatIsMissedWhileItIsCaughtUpIsCaughtUpToo) {
+  pair_.mirror_is_there = false;
+  auto store = pair_.MustOpen();
+  const std::string first = PutPack(*store, "one");
+  pair_.mirror.Add({.op = Op::kPut,
+                    .prefix = first,
+                    .action = Action::kDelay,
+                    .delay_nanos = 300 * MirrorPair::kMillisecond});
+  const Bytes data = Data("two");
+  pair_.mirror.Add({.op = Op::kPut, .prefix = PackNameOf(data), .count = 1});
+  pair_.mirror_is_there = true;
+  for (int i = 0; i < 5000 && pair_.mirror.Count(Op::kPut) == 0; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  PutPack(*store, "two");  // behind the listing, and the mirror fails
+  EXPECT_TRUE(store->IsBehind());
+  MirrorPair::AwaitInStep(*store);
+  pair_.ExpectEqual();
+}
+
 // The second try finds that it is there, and so says nothing to the mirror.
 TEST_F(MirrorTest, APutWhoseReplyWasLostIsMirrored) {
   auto store = pair_.MustOpen();
