@@ -97,4 +97,20 @@ class MirrorPair {
   std::atomic<bool> mirror_is_there = true;
 };
 
+class MirrorTest : public testing::Test {
+ protected:
+  static Bytes Data(const std::string& text) {
+    const ByteView view = AsBytes(text);
+    return {view.begin(), view.end()};
+  }
+  static std::string PutPack(Backend& store, const std::string& text) {
+    const Bytes data = Data(text);
+    EXPECT_TRUE(IsOk(store.PutOne(PackNameOf(data), data)));
+    return PackNameOf(data);
+  }
+  static bool Has(MemoryBackend& store, const std::string& name) { return store.Size(name).ok(); }
+
+  MirrorPair pair_;
+};
+
 }  // namespace bkfs
