@@ -36,17 +36,15 @@ Result<std::string> ExpandPath(const Setting& s) {
   return s.folder + "/" + s.value;
 }
 
-Status SetUrl(Config& config, const Setting& s) {
-  if (!LocalPathOf(s.value)) {
-    config.url = s.value;
+Setter Url(std::string Config::*field) {
+  return [field](Config& config, const Setting& s) -> Status {
+    if (!LocalPathOf(s.value) || s.value.starts_with("file://")) {
+      config.*field = s.value;
+      return {};
+    }
+    BKFS_ASSIGN(config.*field, ExpandPath(s));
     return {};
-  }
-  if (s.value.starts_with("file://")) {
-    config.url = s.value;
-    return {};
-  }
-  BKFS_ASSIGN(config.url, ExpandPath(s));
-  return {};
+  };
 }
 
 Setter Path(std::string Config::*field) {
@@ -158,33 +156,36 @@ Setter File(Part part) {
   };
 }
 
-KeyTable SftpKeys() {
+// `of` gives the StoreConfig meant: the repository's or its mirror's.
+template <typename Of>
+KeyTable SftpKeys(Of of) {
   return {
-      {"Password", Text([](Config & c) -> auto& { return c.store.sftp.password; })},
-      {"KeyFile", File([](Config & c) -> auto& { return c.store.sftp.key_file; })},
-      {"Fingerprint", Text([](Config & c) -> auto& { return c.store.sftp.fingerprint; })},
-      {"KnownHosts", File([](Config & c) -> auto& { return c.store.sftp.known_hosts; })},
+      {"Password", Text([of](Config & c) -> auto& { return of(c).sftp.password; })},
+      {"KeyFile", File([of](Config & c) -> auto& { return of(c).sftp.key_file; })},
+      {"Fingerprint", Text([of](Config & c) -> auto& { return of(c).sftp.fingerprint; })},
+      {"KnownHosts", File([of](Config & c) -> auto& { return of(c).sftp.known_hosts; })},
   };
 }
 
-KeyTable S3Keys() {
+template <typename Of>
+KeyTable S3Keys(Of of) {
   constexpr uint64_t kLongestLock = 36500;
   return {
-      {"AccessKeyID", Text([](Config & c) -> auto& { return c.store.s3.access_key_id; })},
-      {"SecretKey", Text([](Config & c) -> auto& { return c.store.s3.secret_key; })},
-      {"SessionToken", Text([](Config & c) -> auto& { return c.store.s3.session_token; })},
-      {"Region", Text([](Config & c) -> auto& { return c.store.s3.region; })},
+      {"AccessKeyID", Text([of](Config & c) -> auto& { return of(c).s3.access_key_id; })},
+      {"SecretKey", Text([of](Config & c) -> auto& { return of(c).s3.secret_key; })},
+      {"SessionToken", Text([of](Config & c) -> auto& { return of(c).s3.session_token; })},
+      {"Region", Text([of](Config & c) -> auto& { return of(c).s3.region; })},
       {"LockMode", Parsed(
-                       [](Config & c) -> auto& { return c.store.s3.lock_mode; }, ParseLockMode)},
+                       [of](Config & c) -> auto& { return of(c).s3.lock_mode; }, ParseLockMode)},
       {"RetainDays",
        Parsed(
-           [](Config & c) -> auto& { return c.store.s3.lock_days; }, NumberUpTo(kLongestLock))},
-      {"StorageClass", Text([](Config & c) -> auto& { return c.store.s3.storage_class; })},
-      {"CAFile", File([](Config & c) -> auto& { return c.store.s3.ca_file; })},
+           [of](Config & c) -> auto& { return of(c).s3.lock_days; }, NumberUpTo(kLongestLock))},
+      {"StorageClass", Text([of](Config & c) -> auto& { return of(c).s3.storage_class; })},
+      {"CAFile", File([of](Config & c) -> auto& { return of(c).s3.ca_file; })},
       {"AllowHTTP", Parsed(
-                        [](Config & c) -> auto& { return c.store.s3.allow_http; }, ParseBool)},
+                        [of](Config & c) -> auto& { return of(c).s3.allow_http; }, ParseBool)},
       {"VirtualHost", Parsed(
-                          [](Config & c) -> auto& { return c.store.s3.virtual_host; }, ParseBool)},
+                          [of](Config & c) -> auto& { return of(c).s3.virtual_host; }, ParseBool)},
   };
 }
 
@@ -233,9 +234,12 @@ KeyTable RetentionKeys() {
 }
 
 const std::map<std::string, KeyTable, std::less<>>& Sections() {
+  constexpr auto kStore = [](Config& c) -> StoreConfig& { return c.store; };
+  constexpr auto kMirror = [](Config& c) -> StoreConfig& { return c.mirror_store; };
   static const std::map<std::string, KeyTable, std::less<>> sections = {
       {"Repository",
-       {{"URL", SetUrl},
+       {{"URL", Url(&Config::url)},
+        {"Mirror", Url(&Config::mirror)},
         {"KeyFile", Path(&Config::key_file)},
         {"PassphraseFile", Path(&Config::passphrase_file)}}},
       {"Cache",
@@ -246,8 +250,10 @@ const std::map<std::string, KeyTable, std::less<>>& Sections() {
                      [](Config & c) -> auto& { return c.cache_size; }, ParseSize)}}},
       {"Mount", MountKeys()},
       {"Network", NetworkKeys()},
-      {"SFTP", SftpKeys()},
-      {"S3", S3Keys()},
+      {"SFTP", SftpKeys(kStore)},
+      {"S3", S3Keys(kStore)},
+      {"MirrorSFTP", SftpKeys(kMirror)},
+      {"MirrorS3", S3Keys(kMirror)},
       {"Backup",
        {{"Name", Parsed(
                      [](Config & c) -> auto& { return c.backup.name; }, NotEmpty)},
@@ -289,6 +295,36 @@ Status ApplyEntry(const IniEntry& entry, const std::string& file, const std::str
 bool MayRepeat(const IniEntry& entry) {
   return (entry.section == "Backup" && (entry.key == "Paths" || entry.key == "Exclude")) ||
          (entry.section == "Retention" && entry.key == "Tag");
+}
+
+template <typename T>
+void TakeIfSet(T& value, const T& other) {
+  if (other != T()) value = other;
+}
+
+void TakeMirrors(StoreConfig::Sftp& sftp, const StoreConfig::Sftp& mirror) {
+  TakeIfSet(sftp.password, mirror.password);
+  TakeIfSet(sftp.key_file, mirror.key_file);
+  TakeIfSet(sftp.fingerprint, mirror.fingerprint);
+  TakeIfSet(sftp.known_hosts, mirror.known_hosts);
+}
+
+void TakeMirrors(StoreConfig::S3& s3, const StoreConfig::S3& mirror) {
+  if (!mirror.access_key_id.empty()) {
+    // One account's key is not mixed with another's secret.
+    s3.access_key_id = mirror.access_key_id;
+    s3.secret_key.clear();
+    s3.session_token.clear();
+  }
+  TakeIfSet(s3.secret_key, mirror.secret_key);
+  TakeIfSet(s3.session_token, mirror.session_token);
+  TakeIfSet(s3.region, mirror.region);
+  TakeIfSet(s3.lock_mode, mirror.lock_mode);
+  TakeIfSet(s3.lock_days, mirror.lock_days);
+  TakeIfSet(s3.storage_class, mirror.storage_class);
+  TakeIfSet(s3.ca_file, mirror.ca_file);
+  TakeIfSet(s3.allow_http, mirror.allow_http);
+  TakeIfSet(s3.virtual_host, mirror.virtual_host);
 }
 
 void Override(std::string& value, const std::string& arg, const char* from_env) {
@@ -399,6 +435,16 @@ Result<Config> LoadConfig(const std::string& file, const Environment& env) {
   return ParseConfig(AsText(*bytes), file, env);
 }
 
+Config MirrorConfig(const Config& config) {
+  Config mirror = config;
+  mirror.url = config.mirror;
+  mirror.mirror.clear();
+  TakeMirrors(mirror.store.sftp, config.mirror_store.sftp);
+  TakeMirrors(mirror.store.s3, config.mirror_store.s3);
+  mirror.mirror_store = {};
+  return mirror;
+}
+
 Result<Config> MakeConfig(const ConfigArgs& args, const Environment& env) {
   std::string file;
   Override(file, args.config_file, env("BKFS_CONFIG_FILE"));
@@ -406,7 +452,10 @@ Result<Config> MakeConfig(const ConfigArgs& args, const Environment& env) {
   if (!file.empty()) {
     BKFS_ASSIGN(config, LoadConfig(file, env));
   }
+  const std::string of_file = config.url;
   Override(config.url, args.url, env("BKFS_REPOSITORY"));
+  const bool is_mirror = !config.mirror.empty() && config.url == config.mirror;
+  if (config.url != of_file && !is_mirror) config.mirror.clear();
   Override(config.key_file, args.key_file, env("BKFS_KEY_FILE"));
   Override(config.passphrase_file, args.passphrase_file, env("BKFS_PASSPHRASE_FILE"));
   Override(config.cache_directory, args.cache_directory, env("BKFS_CACHE_DIR"));
@@ -420,6 +469,7 @@ Result<Config> MakeConfig(const ConfigArgs& args, const Environment& env) {
     if (s3.session_token.empty()) Override(s3.session_token, "", env("AWS_SESSION_TOKEN"));
   }
   if (s3.region.empty()) Override(s3.region, "", env("AWS_REGION"));
+  if (is_mirror && config.url != of_file) return MirrorConfig(config);
   return config;
 }
 

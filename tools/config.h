@@ -51,6 +51,7 @@ struct StoreConfig {
 struct Config {
   // [Repository]
   std::string url;              // URL=: a path, file:///path, user@host:/path, https://...
+  std::string mirror;           // Mirror=: another such place, which gets every object too
   std::string key_file;         // KeyFile=
   std::string passphrase_file;  // PassphraseFile=
   // [Cache]
@@ -58,6 +59,7 @@ struct Config {
   std::optional<uint64_t> cache_memory;  // Memory=: for caches, e.g. 256M
   std::optional<uint64_t> cache_size;    // Size=: disk for what was read from afar; 0: none
   StoreConfig store;
+  StoreConfig mirror_store;  // [MirrorSFTP], [MirrorS3]: where the mirror needs other things
   // [Mount]
   struct Mount {
     std::optional<int64_t> commit_idle_seconds;  // CommitIdle=
@@ -103,8 +105,11 @@ using Environment = std::function<const char*(const char* name)>;
 Result<Config> ParseConfig(std::string_view text, const std::string& file, const Environment& env);
 // The same from a file. kInvalid when it cannot be read or is empty.
 Result<Config> LoadConfig(const std::string& file, const Environment& env);
+// The configuration of the mirror alone, as a repository: its URL, and how that is reached.
+Config MirrorConfig(const Config& config);
 // Command line before environment (BKFS_CONFIG_FILE, BKFS_REPOSITORY, BKFS_KEY_FILE,
-// BKFS_PASSPHRASE_FILE, BKFS_CACHE_DIR, and those above) before configuration file.
+// BKFS_PASSPHRASE_FILE, BKFS_CACHE_DIR, and those above) before configuration file. A repository
+// that is not the file's has not the file's mirror either; the file's mirror itself may be named.
 Result<Config> MakeConfig(const ConfigArgs& args, const Environment& env);
 
 // Values as options and configuration share them; errors are kInvalid and name the value.

@@ -80,7 +80,7 @@ Result<std::unique_ptr<Repository>> OpenRepository(const Config& config, const E
                                                    Clock& clock) {
   BKFS_TRY(InitCrypto());
   // Before the key: a wrong place is told without asking for a passphrase.
-  BKFS_ASSIGN(auto store, OpenStore(config, false, log));
+  BKFS_ASSIGN(auto store, OpenStore(config, env, false, log));
   BKFS_ASSIGN(options.header, ReadHeader(*store));
   BKFS_ASSIGN(KeyMaterial key, LoadKeyfile(config.key_file, config.passphrase_file, log));
   return OpenRepositoryIn(std::move(store), std::move(key), config, env, std::move(options), log,

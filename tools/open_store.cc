@@ -10,6 +10,8 @@
 #include "backends/local/local_backend.h"
 #include "backends/s3/s3_backend.h"
 #include "backends/sftp/sftp_backend.h"
+#include "engine/crypto/hash.h"
+#include "tools/open_repository.h"
 #include "tools/prompt.h"
 
 namespace bkfs {
@@ -35,19 +37,21 @@ Result<StorePtr> OpenLocal(const std::string& url, bool create) {
   return store;
 }
 
-Result<StorePtr> OpenSftp(const Config& config, bool create, Logger& log) {
+Result<StorePtr> OpenSftp(const Config& config, bool create, bool may_ask, Logger& log) {
   const StoreConfig::Sftp& sftp = config.store.sftp;
   BKFS_ASSIGN(SftpOptions options, ParseSftpUrl(config.url));
   options.key_file = sftp.key_file;
   options.fingerprint = sftp.fingerprint;
   options.known_hosts_file = sftp.known_hosts;
   options.password = Secret::CopyOf(AsBytes(sftp.password));
-  options.ask = [](const std::string& prompt) { return PromptSecret(prompt + ": "); };
+  if (may_ask) {
+    options.ask = [](const std::string& prompt) { return PromptSecret(prompt + ": "); };
+  }
   if (config.store.network.connections) options.connections = *config.store.network.connections;
   return OpenSftpBackend(std::move(options), log, create);
 }
 
-Result<StorePtr> OpenS3(const Config& config, bool create, Logger& log) {
+Result<StorePtr> OpenS3(const Config& config, bool create, bool may_ask, Logger& log) {
   const StoreConfig::S3& s3 = config.store.s3;
   S3Options options;
   BKFS_ASSIGN(options.location,
@@ -59,6 +63,9 @@ Result<StorePtr> OpenS3(const Config& config, bool create, Logger& log) {
                   "no access key for " + options.location.Describe() +
                       " ([S3] AccessKeyID= and SecretKey=, or AWS_ACCESS_KEY_ID and "
                       "AWS_SECRET_ACCESS_KEY)");
+  }
+  if (s3.secret_key.empty() && !may_ask) {
+    return Status(Code::kDenied, "no secret key for " + options.location.Describe());
   }
   if (s3.secret_key.empty()) {
     BKFS_ASSIGN(options.secret_key, PromptSecret("Secret key of " + s3.access_key_id + ": "));
@@ -84,24 +91,23 @@ StorePtr Limited(StorePtr store, const StoreConfig::Network& network) {
   return std::make_unique<BandwidthBackend>(std::move(store), limit);
 }
 
-// Inside to outside: the limit of bandwidth, whose sleeping is no stall; a stall is a failure;
-// which is tried again.
-StorePtr OverNetwork(StorePtr store, const StoreConfig::Network& network, Logger& log) {
-  store = Limited(std::move(store), network);
-  store = std::make_unique<StallBackend>(std::move(store),
-                                         network.stall_seconds.value_or(kStallSeconds) * kSecond);
+// Inside to outside: the limit of bandwidth, whose sleeping is no stall; a stall is a failure.
+StorePtr OverNetwork(StorePtr store, const StoreConfig::Network& network) {
+  return std::make_unique<StallBackend>(Limited(std::move(store), network),
+                                        network.stall_seconds.value_or(kStallSeconds) * kSecond);
+}
+
+// Outside of that: a failure is tried again.
+StorePtr Retrying(StorePtr store, const StoreConfig::Network& network, Logger& log) {
   RetryOptions retry;
   retry.total_ns = network.retry_seconds.value_or(kRetrySeconds) * kSecond;
   return std::make_unique<RetryBackend>(std::move(store), retry, log);
 }
-}  // namespace
 
-Result<StorePtr> OpenStore(const Config& config, bool create, Logger& log) {
+// One store, without retries.
+Result<StorePtr> OpenOne(const Config& config, bool create, bool may_ask, Logger& log) {
   const std::string& url = config.url;
   const StoreConfig::Network& network = config.store.network;
-  if (url.empty()) {
-    return Status(Code::kInvalid, "no repository given (-R, BKFS_REPOSITORY or [Repository] URL=)");
-  }
   StorePtr store;
   switch (StoreKindOf(url)) {
     case StoreKind::kLocal: {
@@ -109,12 +115,12 @@ Result<StorePtr> OpenStore(const Config& config, bool create, Logger& log) {
       return Limited(std::move(store), network);
     }
     case StoreKind::kSftp: {
-      BKFS_ASSIGN(store, OpenSftp(config, create, log));
-      return OverNetwork(std::move(store), network, log);
+      BKFS_ASSIGN(store, OpenSftp(config, create, may_ask, log));
+      return OverNetwork(std::move(store), network);
     }
     case StoreKind::kS3: {
-      BKFS_ASSIGN(store, OpenS3(config, create, log));
-      return OverNetwork(std::move(store), network, log);
+      BKFS_ASSIGN(store, OpenS3(config, create, may_ask, log));
+      return OverNetwork(std::move(store), network);
     }
     case StoreKind::kUnknown: break;
   }
@@ -122,6 +128,87 @@ Result<StorePtr> OpenStore(const Config& config, bool create, Logger& log) {
                 "stores of the kind '" + url.substr(0, url.find(':')) +
                     "' are not supported (there are a path, file:///path, user@host:/path, "
                     "sftp://user@host/path, https://host/bucket, s3://bucket)");
+}
+
+Status CheckApart(const std::string& url, const std::string& mirror) {
+  bool same = url == mirror;
+  const auto here = LocalPathOf(url);
+  const auto there = LocalPathOf(mirror);
+  if (here && there) {
+    std::error_code error;
+    same = same || std::filesystem::equivalent(*here, *there, error);
+  }
+  if (!same) return {};
+  return {Code::kInvalid, "the mirror is the repository itself: " + url};
+}
+
+// Of a pair's own in the cache directory, since a machine may have several pairs.
+Result<std::string> MirrorDirectory(const Config& config, const Environment& env,
+                                    const Backend& primary) {
+  constexpr size_t kDigits = 16;
+  BKFS_ASSIGN(const std::string cache, CacheDirectoryOf(config, env));
+  const std::string pair = primary.Describe() + "\n" + config.mirror;
+  return cache + "/mirror-" + ToHex(HashBytes(AsBytes(pair))).substr(0, kDigits);
+}
+
+Status WithMirrorsHelp(const Status& away, const std::string& mirror) {
+  if (away.Is(Code::kInvalid) || away.Is(Code::kInterrupted)) return away;
+  return {away.code(),
+          away.message() + " (its mirror is a whole repository: -R '" + mirror +
+              "' reads it, and writes to it; what is written there alone comes to this one with "
+              "'bkfs check --repair'. Do not forget, prune or compact there)"};
+}
+
+struct MirrorUse {
+  bool create = false;
+  bool reads_primary = false;
+};
+
+Result<std::unique_ptr<MirrorBackend>> OpenPair(const Config& config, const Environment& env,
+                                                const MirrorUse& use, Logger& log) {
+  BKFS_TRY(CheckApart(config.url, config.mirror));
+  auto primary = OpenOne(config, use.create, true, log);
+  if (!primary.ok()) return WithMirrorsHelp(primary.status(), config.mirror);
+  MirrorOptions options;
+  BKFS_ASSIGN(options.directory, MirrorDirectory(config, env, **primary));
+  options.url = config.mirror;
+  options.must_be_there = use.create;
+  options.reads_primary = use.reads_primary;
+  options.open = [mirror = MirrorConfig(config), create = use.create, &log](bool may_ask) {
+    return OpenOne(mirror, create, may_ask, log);
+  };
+  return MirrorBackend::Open(*std::move(primary), std::move(options), log);
+}
+
+Status CheckUrl(const Config& config) {
+  if (!config.url.empty()) return {};
+  return {Code::kInvalid, "no repository given (-R, BKFS_REPOSITORY or [Repository] URL=)"};
+}
+}  // namespace
+
+Result<StorePtr> OpenStore(const Config& config, const Environment& env, bool create, Logger& log) {
+  BKFS_TRY(CheckUrl(config));
+  StorePtr store;
+  if (config.mirror.empty()) {
+    BKFS_ASSIGN(store, OpenOne(config, create, true, log));
+    if (StoreKindOf(config.url) == StoreKind::kLocal) return store;
+  } else {
+    BKFS_ASSIGN(store, OpenPair(config, env, {.create = create}, log));
+  }
+  return Retrying(std::move(store), config.store.network, log);
+}
+
+Result<StoreToCheck> OpenStoreToCheck(const Config& config, const Environment& env, Logger& log) {
+  StoreToCheck out;
+  if (config.mirror.empty()) {
+    BKFS_ASSIGN(out.store, OpenStore(config, env, false, log));
+    return out;
+  }
+  BKFS_TRY(CheckUrl(config));
+  BKFS_ASSIGN(auto pair, OpenPair(config, env, {.reads_primary = true}, log));
+  out.mirrored = pair.get();
+  out.store = Retrying(std::move(pair), config.store.network, log);
+  return out;
 }
 
 StorePtr KeepWhatIsRead(StorePtr store, const Config& config, const std::string& directory,

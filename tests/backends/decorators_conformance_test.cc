@@ -3,7 +3,10 @@
 // programs put them together.
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "backends/decorators/bandwidth_backend.h"
+#include "backends/decorators/mirror_backend.h"
 #include "backends/decorators/read_cache_backend.h"
 #include "backends/decorators/retry_backend.h"
 #include "backends/decorators/stall_backend.h"
@@ -46,6 +49,30 @@ std::unique_ptr<Backend> All(std::unique_ptr<Backend> inner) {
   return Cached(Retrying(Stalling(Limited(std::move(inner)))));
 }
 
+// The pair of a store and an empty mirror, which lives as long as this program.
+std::unique_ptr<Backend> Paired(std::unique_ptr<Backend> primary, std::unique_ptr<Backend> mirror) {
+  static ScratchFolder scratch;
+  static int number = 0;
+  MirrorOptions options;
+  options.directory = scratch.path() + "/" + std::to_string(++number);
+  options.url = "the mirror";
+  auto shared = std::make_shared<std::unique_ptr<Backend>>(std::move(mirror));
+  options.open = [shared](bool) -> Result<std::unique_ptr<Backend>> { return std::move(*shared); };
+  auto opened = MirrorBackend::Open(std::move(primary), std::move(options), TestLog());
+  BKFS_CHECK(opened.ok());
+  return *std::move(opened);
+}
+std::unique_ptr<Backend> Mirrored(std::unique_ptr<Backend> inner) {
+  return Paired(std::move(inner), std::make_unique<MemoryBackend>());
+}
+std::unique_ptr<Backend> MirroredLocally(std::unique_ptr<Backend> inner) {
+  // Two clients of one store have one mirror.
+  static std::map<std::string, ScratchFolder> mirrors;
+  auto mirror = OpenLocalBackend(mirrors[inner->Describe()].path(), true);
+  BKFS_CHECK(mirror.ok());
+  return Retrying(Paired(Stalling(std::move(inner)), Stalling(*std::move(mirror))));
+}
+
 class MemoryStore final : public TestStore {
  public:
   explicit MemoryStore(const Wrap& wrap) : backend_(wrap(std::make_unique<MemoryBackend>())) {}
@@ -82,6 +109,8 @@ INSTANTIATE_TEST_SUITE_P(Decorated, BackendConformance,
                                          Factory<MemoryStore>("MemoryLimited", Limited),
                                          Factory<MemoryStore>("MemoryCached", Cached),
                                          Factory<MemoryStore>("MemoryAll", All),
+                                         Factory<MemoryStore>("MemoryMirrored", Mirrored),
+                                         Factory<LocalStore>("LocalMirrored", MirroredLocally),
                                          Factory<LocalStore>("LocalAll", All)),
                          StoreName);
 

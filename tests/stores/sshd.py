@@ -95,7 +95,9 @@ class Sshd(launcher.Server):
         self.write('sshd_config', '\n'.join(self.options + lines) + '\n')
 
     def start_sshd(self):
-        script = 'mount --bind "$1" /etc/passwd && mount --bind "$2" /etc/shadow && exec /usr/sbin/sshd -D -e -f "$3"'
+        # A mount of the test's must not live on in here when it is unmounted there.
+        script = ('umount -i -l -a -t fuse.bkfs; mount --bind "$1" /etc/passwd && mount --bind "$2" /etc/shadow && '
+                  'exec /usr/sbin/sshd -D -e -f "$3"')
         self.start('sshd', 'unshare', '-m', 'sh', '-c', script, 'sshd', self.path('passwd'), self.path('shadow'),
                    self.path('sshd_config'))
         self.wait_for_port(self.port)

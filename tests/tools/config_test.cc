@@ -59,8 +59,8 @@ TEST_F(ConfigTest, EveryKey) {
 TEST_F(ConfigTest, ErrorsNameFileAndLine) {
   EXPECT_EQ(ErrorOf(""), "/etc/b.ini:1: the configuration is empty");
   EXPECT_EQ(ErrorOf("[Nope]\nx=1\n"),
-            "/etc/b.ini:2: unknown section [Nope] (there are Backup, Cache, Mount, Network, "
-            "Repository, Retention, S3, SFTP)");
+            "/etc/b.ini:2: unknown section [Nope] (there are Backup, Cache, MirrorS3, "
+            "MirrorSFTP, Mount, Network, Repository, Retention, S3, SFTP)");
   EXPECT_EQ(ErrorOf("[Cache]\nsize=1\n"),
             "/etc/b.ini:2: unknown key 'size' in [Cache] (there are Directory, Memory, Size)");
   EXPECT_EQ(ErrorOf("[Cache]\nSize=12Q\n"),
@@ -114,6 +114,43 @@ TEST_F(ConfigTest, Stores) {
             "/etc/b.ini:2: Connections: bad value '65' (want a number from 1 to 64)");
   EXPECT_EQ(ErrorOf("[S3]\nLockMode=compliance\n"),
             "/etc/b.ini:2: LockMode: bad value 'compliance' (want COMPLIANCE or GOVERNANCE)");
+}
+
+TEST_F(ConfigTest, AMirrorAndWhatItNeedsOfItsOwn) {
+  const std::string text =
+      "[Repository]\nURL=/srv/b\nMirror=bob@host:b\n[SFTP]\nPassword=p\nKeyFile=/k\n"
+      "[MirrorSFTP]\nKeyFile=mk\n[S3]\nAccessKeyID=a\nSecretKey=s\nRegion=r\n"
+      "[MirrorS3]\nAccessKeyID=ma\nSessionToken=mt\nRetainDays=3\n";
+  auto config = Parse(text);
+  ASSERT_TRUE(config.ok()) << config.status().message();
+  EXPECT_EQ(config->mirror, "bob@host:b");
+  EXPECT_EQ(config->store.sftp.key_file, "/k");
+  const Config mirror = MirrorConfig(*config);
+  EXPECT_EQ(mirror.url, "bob@host:b");
+  EXPECT_EQ(mirror.mirror, "");
+  EXPECT_EQ(mirror.store.sftp.password, "p");
+  EXPECT_EQ(mirror.store.sftp.key_file, "/etc/mk");
+  EXPECT_EQ(mirror.store.s3.access_key_id, "ma");
+  EXPECT_EQ(mirror.store.s3.secret_key, "");  // the other account's is not taken
+  EXPECT_EQ(mirror.store.s3.session_token, "mt");
+  EXPECT_EQ(mirror.store.s3.region, "r");
+  EXPECT_EQ(mirror.store.s3.lock_days, 3U);
+  EXPECT_EQ(Parse("[Repository]\nMirror=m\n")->mirror, "/etc/m");
+
+  const std::string file = testing::TempDir() + "/config_test_mirror.ini";
+  ASSERT_TRUE(RemoveTree(file).ok());
+  ASSERT_TRUE(WriteNewFile(file, AsBytes(text), 0600).ok());
+  ConfigArgs args;
+  args.config_file = file;
+  EXPECT_EQ(MakeConfig(args, Env())->mirror, "bob@host:b");
+  args.url = "/srv/b";
+  EXPECT_EQ(MakeConfig(args, Env())->mirror, "bob@host:b");
+  args.url = "/srv/other";  // has nothing to do with that mirror
+  EXPECT_EQ(MakeConfig(args, Env())->mirror, "");
+  EXPECT_EQ(MakeConfig(args, Env())->store.sftp.key_file, "/k");
+  args.url = "bob@host:b";  // the mirror alone
+  EXPECT_EQ(MakeConfig(args, Env())->mirror, "");
+  EXPECT_EQ(MakeConfig(args, Env())->store.s3.access_key_id, "ma");
 }
 
 TEST_F(ConfigTest, UrlsAreNotPaths) {

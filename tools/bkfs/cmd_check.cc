@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "engine/maintain/check.h"
 #include "engine/maintain/repair.h"
+#include "tools/bkfs/check_mirror.h"
 #include "tools/bkfs/cli.h"
 #include "tools/bkfs/output.h"
 #include "tools/bkfs/progress.h"
 #include "tools/host.h"
+#include "tools/open_repository.h"
+#include "tools/open_store.h"
 
 namespace bkfs {
 
@@ -146,39 +150,96 @@ Result<CheckOptions> OptionsOf(const Context& context) {
   return options;
 }
 
+// What is checked: the store itself, not what is kept of it, and the primary of a pair.
+struct Checked {
+  std::unique_ptr<Repository> repo;
+  std::optional<MirrorCheck> mirror;
+};
+
+Result<Checked> OpenToCheck(Context& context) {
+  Config& config = context.config;
+  config.cache_size = 0;
+  Checked out;
+  if (config.mirror.empty()) {
+    BKFS_ASSIGN(out.repo, context.Open());
+    return out;
+  }
+  BKFS_TRY(InitCrypto());
+  BKFS_ASSIGN(auto store, OpenStoreToCheck(config, context.env, *context.log));
+  BKFS_TRY(ReadHeader(*store.store).status());
+  BKFS_ASSIGN(KeyMaterial key, LoadKeyfile(config.key_file, config.passphrase_file, *context.log));
+  out.mirror.emplace(*store.mirrored, config.mirror);
+  BKFS_ASSIGN(out.repo, OpenRepositoryIn(std::move(store.store), std::move(key), config,
+                                         context.env, {}, *context.log, *context.clock));
+  return out;
+}
+
+// Before anything is given up or moved: what is whole in the other store comes from there.
+Status MendFromMirror(Checked& checked, CheckOptions options, const CheckProgress& progress,
+                      ProgressLine& line) {
+  const KeyType type = checked.repo->key().type;
+  if (!MayMaintain(type)) {
+    return {Code::kDenied, "a " + std::string(KeyTypeName(type)) + " key may not repair"};
+  }
+  options.on_file = [](const AffectedFile&) {};
+  BKFS_ASSIGN(const CheckReport report, CheckRepository(*checked.repo, options, progress));
+  BKFS_TRY(checked.mirror->Compare(options.read, line));
+  return checked.mirror->Mend(report.objects, line);
+}
+
+Result<RepairReport> RunCheck(Context& context, Checked& checked, CheckOptions& options,
+                              FilePrinter& files) {
+  ProgressLine line(*context.clock, context.quiet || context.json);
+  options.on_file = [&](const AffectedFile& file) {
+    line.Clear();
+    files.Print(file);
+  };
+  auto progress = [&](std::string_view stage, uint64_t done, uint64_t of) {
+    line.Count("checking " + std::string(stage), done, of);
+  };
+  const bool repair = context.args.Has("repair");
+  if (checked.mirror) {
+    BKFS_TRY(checked.mirror->CatchUp(line));
+    if (repair) BKFS_TRY(MendFromMirror(checked, options, progress, line));
+  }
+  RepairReport out;
+  if (repair) {
+    BKFS_ASSIGN(out,
+                RepairRepository(*checked.repo, {options, context.args.All("source")}, progress));
+  } else {
+    BKFS_ASSIGN(out.check, CheckRepository(*checked.repo, options, progress));
+  }
+  // After a repair the mirror has been read already.
+  if (checked.mirror) {
+    BKFS_TRY(checked.mirror->Compare(repair ? ReadSelection() : options.read, line));
+  }
+  return out;
+}
+
 Result<int> Check(Context& context) {
   BKFS_ASSIGN(CheckOptions options, OptionsOf(context));
-  context.config.cache_size = 0;  // it is the store that is looked at
-  BKFS_ASSIGN(auto repo, context.Open());
+  BKFS_ASSIGN(Checked checked, OpenToCheck(context));
+  if (Interrupted()) return Status(Code::kInterrupted, "interrupted");
   FilePrinter files(context.json);
-  Result<RepairReport> result = [&]() -> Result<RepairReport> {
-    ProgressLine line(*context.clock, context.quiet || context.json);
-    options.on_file = [&](const AffectedFile& file) {
-      line.Clear();
-      files.Print(file);
-    };
-    auto progress = [&](std::string_view stage, uint64_t done, uint64_t of) {
-      line.Count("checking " + std::string(stage), done, of);
-    };
-    if (context.args.Has("repair")) {
-      return RepairRepository(*repo, {options, context.args.All("source")}, progress);
-    }
-    RepairReport out;
-    BKFS_ASSIGN(out.check, CheckRepository(*repo, options, progress));
-    return out;
-  }();
+  auto result = RunCheck(context, checked, options, files);
   if (!result.ok()) {
     files.Abandon(result.status());
     return result.status();
   }
   if (context.json) {
-    files.Finish(ReportJson(*result));
+    json report = ReportJson(*result);
+    if (checked.mirror) report["mirror"] = checked.mirror->Json();
+    files.Finish(report);
   } else {
     for (const auto& what : result->repaired) std::cout << "repaired: " << what << "\n";
     for (const auto& what : result->left) std::cout << "left alone: " << what << "\n";
     PrintReport(options, result->check);
+    if (checked.mirror) checked.mirror->Print();
   }
-  return int{result->check.damaged() ? kExitDamaged : kExitDone};
+  if (result->check.damaged() || (checked.mirror && checked.mirror->differs())) {
+    return int{kExitDamaged};
+  }
+  return int{checked.mirror && checked.mirror->failed() ? kExitFailed : kExitDone};
 }
 
 }  // namespace
@@ -187,14 +248,16 @@ std::vector<Command> CheckCommands() {
   return {
       {"check",
        "",
-       "checks the repository",
+       "checks the repository, and compares its mirror",
        {{"level", "LEVEL", "structure, signatures or references (all of them)"},
         {"read-data", "[=P%|N/T]",
          "read, decrypt and hash every byte: of all packs, of a share at random, or of part N of "
          "T"},
         {"max-duration", "TIME", "read for so long (30m), what was verified longest ago first"},
         {"restart", "", "read again what an interrupted run has read"},
-        {"repair", "", "mend the index, and move what is sound out of damaged packs"},
+        {"repair", "",
+         "mend the index, move what is sound out of damaged packs, copy what a mirror or the "
+         "repository lacks from the other"},
         {"source", "DIR",
          "with --repair: files in which lost contents may be found (may be repeated)"}},
        0,

@@ -116,6 +116,7 @@ Result<int> Copy(Context& context) {
   BKFS_ASSIGN(auto from, context.Open());
   Config destination = context.config;
   destination.url = args.Get("to");
+  destination.mirror.clear();
   destination.key_file = args.Get("to-key-file");
   destination.passphrase_file = args.Get("to-passphrase-file");
   auto to = OpenRepository(destination, context.env, {}, *context.log, *context.clock);

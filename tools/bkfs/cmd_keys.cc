@@ -74,7 +74,8 @@ Result<int> Init(Context& context) {
   BKFS_ASSIGN(Secret passphrase, NewPassphrase(context.config.passphrase_file));
   // Looked at before the folder is made, so that a refusal changes nothing.
   BKFS_TRY(CheckFolderIsFree(context.config.url));
-  BKFS_ASSIGN(auto store, OpenStore(context.config, true, *context.log));
+  BKFS_TRY(CheckFolderIsFree(context.config.mirror));
+  BKFS_ASSIGN(auto store, OpenStore(context.config, context.env, true, *context.log));
   bool saved = false;
   auto master = CreateRepository(*store, options, *context.clock, [&](const KeyMaterial& key) {
     Status status = SaveKeyfile(key_file, key, passphrase);
@@ -86,14 +87,15 @@ Result<int> Init(Context& context) {
     return master.status();
   }
   if (context.json) {
-    std::cout << json{{"repository", store->Describe()},
-                      {"id", master->repo.hex()},
-                      {"key", master->id().hex()},
-                      {"key_file", key_file}}
-                     .dump()
-              << "\n";
+    json made{{"repository", store->Describe()},
+              {"id", master->repo.hex()},
+              {"key", master->id().hex()},
+              {"key_file", key_file}};
+    if (!context.config.mirror.empty()) made["mirror"] = context.config.mirror;
+    std::cout << made.dump() << "\n";
   } else {
-    std::cout << "repository " << master->repo.hex() << " made at " << store->Describe() << "\n"
+    std::cout << "repository " << master->repo.hex() << " made at " << store->Describe()
+              << (context.config.mirror.empty() ? "" : " and " + context.config.mirror) << "\n"
               << "master key written to " << key_file
               << ": keep it safe and elsewhere, nobody can make it again\n";
   }
@@ -136,7 +138,7 @@ Result<int> Derive(Context& context) {
   }
   Status label = CheckLabel(context.args.Get("label"));
   if (!label.ok()) return label.WithContext("--label");
-  BKFS_ASSIGN(auto store, OpenStore(context.config, false, *context.log));
+  BKFS_ASSIGN(auto store, OpenStore(context.config, context.env, false, *context.log));
   BKFS_ASSIGN(RepoHeader header, ReadHeader(*store));
   BKFS_TRY(ReadEpochs(*store, header).status());
   BKFS_ASSIGN(KeyMaterial master, LoadMaster(context));
@@ -252,7 +254,7 @@ Result<int> KeyRevoke(Context& context) {
 }
 
 Result<int> RepairRotation(Context& context) {
-  BKFS_ASSIGN(auto store, OpenStore(context.config, false, *context.log));
+  BKFS_ASSIGN(auto store, OpenStore(context.config, context.env, false, *context.log));
   BKFS_TRY(ReadHeader(*store).status());
   BKFS_ASSIGN(const KeyMaterial master,
               LoadKeyfile(context.config.key_file, context.config.passphrase_file, *context.log));

@@ -52,7 +52,9 @@ Result<std::vector<std::string>> OwnPlaces(const Context& context) {
   if (auto table = ReadWholeFile("/proc/self/mountinfo"); table.ok()) {
     out = MountPointsIn(AsText(*table));
   }
-  if (auto local = LocalPathOf(context.config.url)) out.push_back(*local);
+  for (const auto& url : {context.config.url, context.config.mirror}) {
+    if (auto local = LocalPathOf(url); local && !local->empty()) out.push_back(*local);
+  }
   BKFS_ASSIGN(std::string cache, CacheDirectoryOf(context.config, context.env));
   out.push_back(std::move(cache));
   return out;

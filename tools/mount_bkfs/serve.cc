@@ -205,7 +205,7 @@ Status OpenStack(const MountOptions& options, const std::string& mountpoint, con
   BKFS_TRY(InitCrypto());
   BKFS_ASSIGN(std::string cache, CacheDirectoryOf(config, env));
   // Before anything is made anywhere: is there a repository, and does the key open?
-  BKFS_ASSIGN(auto store, OpenStore(config, false, stack.store_log));
+  BKFS_ASSIGN(auto store, OpenStore(config, env, false, stack.store_log));
   Repository::Options opening;
   BKFS_ASSIGN(opening.header, ReadHeader(*store));
   BKFS_TRY(OpenLog(options, cache, parent, stack));
