@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/s3/s3_host_traits.h"
+#include "tests/backends/decorate.h"
 #include "tests/backends/s3_server.h"
 
 namespace bkfs {
@@ -15,6 +16,10 @@ INSTANTIATE_TEST_SUITE_P(Ceph, BackendConformance,
                          testing::Values(S3Factory("Plain", "bucket"),
                                          S3Factory("SmallParts", "bucket", uint64_t{5} << 20),
                                          S3Factory("Versions", "versioned_bucket")),
+                         StoreName);
+
+INSTANTIATE_TEST_SUITE_P(CephUnder, BackendConformance,
+                         testing::ValuesIn(UnderEveryDecorator(S3Factory("Plain", "bucket"))),
                          StoreName);
 
 NullLogger no_log;

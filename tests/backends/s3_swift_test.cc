@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "backends/s3/s3_host_traits.h"
 #include "engine/base/transfer.h"
+#include "tests/backends/decorate.h"
 #include "tests/backends/s3_server.h"
 
 namespace bkfs {
@@ -11,6 +12,14 @@ const auto* const kServer = testing::AddGlobalTestEnvironment(new S3Server("swif
 INSTANTIATE_TEST_SUITE_P(Swift, BackendConformance,
                          testing::Values(S3Factory("Plain", "bucket"),
                                          S3Factory("SmallParts", "bucket", uint64_t{5} << 20)),
+                         StoreName);
+
+// All at once: the server is too slow for one at a time.
+INSTANTIATE_TEST_SUITE_P(SwiftUnder, BackendConformance,
+                         testing::Values(Decorated("AllAndMirrored", S3Factory("Plain", "bucket"),
+                                                   [](std::unique_ptr<Backend> inner) {
+                                                     return All(MirroredLocally(std::move(inner)));
+                                                   })),
                          StoreName);
 
 S3Options Plain(const std::string& prefix) {

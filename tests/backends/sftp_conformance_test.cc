@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tests/backends/conformance.h"
+#include "tests/backends/decorate.h"
 #include "tests/backends/sftp_server.h"
 
 namespace bkfs {
@@ -60,6 +60,10 @@ INSTANTIATE_TEST_SUITE_P(Sftp, BackendConformance,
                                          StoreFactory{"LongLine", OverALongLine},
                                          StoreFactory{"Renaming", Renaming},
                                          StoreFactory{"Bare", Bare}),
+                         StoreName);
+
+INSTANTIATE_TEST_SUITE_P(SftpUnder, BackendConformance,
+                         testing::ValuesIn(UnderEveryDecorator({"Plain", [] { return Plain(4); }})),
                          StoreName);
 
 }  // namespace
