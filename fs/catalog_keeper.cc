@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fs/catalog_keeper.h"
 
-#include <chrono>
 #include <exception>
 #include <thread>
 
@@ -15,7 +14,6 @@ constexpr int64_t kFreshNs = 2'000'000'000;
 constexpr int64_t kLookFarNs = 30'000'000'000;
 // What somebody waits for who could have the last known catalog instead.
 constexpr int64_t kPatienceNs = 5'000'000'000;
-constexpr auto kPoll = std::chrono::milliseconds(5);
 }  // namespace
 
 CatalogKeeper::~CatalogKeeper() { Stop(); }
@@ -84,7 +82,7 @@ Result<CatalogPtr> CatalogKeeper::GetNew() {
   Status looked;
   if (known == nullptr) {
     looked = Refresh();
-  } else {
+  } else if (repo_.store().Health().silent_ns <= kPatienceNs) {
     WaitLimit patience(kPatienceNs, nullptr);
     const WatchScope scope(patience);
     looked = Refresh();
@@ -108,10 +106,8 @@ void CatalogKeeper::MarkStale() {
 
 Status CatalogKeeper::Refresh() {
   const int64_t asked_ns = repo_.clock().MonotonicNanos();
-  while (!refresh_mutex_.TryLock()) {
-    BKFS_TRY(TellWaiting());
-    std::this_thread::sleep_for(kPoll);
-  }
+  Status waited;
+  if (!LockWatched(refresh_mutex_, waited)) return waited;
   Status looked = RefreshLocked(asked_ns);
   refresh_mutex_.Unlock();
   return looked;
@@ -128,8 +124,9 @@ Status CatalogKeeper::RefreshLocked(int64_t asked_ns) {
   const int64_t now = repo_.clock().MonotonicNanos();
   auto list = repo_.snapshots().List();
   if (!list.ok()) {
-    // Who asks has run out of patience, or of time: that says nothing of the store.
-    if (list.code() != Code::kInterrupted && list.status().message() != last_error_) {
+    // Who asks has run out of patience, or of time; and a store that is away has told the log itself.
+    if (list.code() != Code::kInterrupted && list.code() != Code::kUnavailable &&
+        list.status().message() != last_error_) {
       last_error_ = list.status().message();
       repo_.log().Warning("cannot list snapshots: " + last_error_);
     }

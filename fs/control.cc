@@ -39,6 +39,12 @@ Result<MountIdentity> AskMount(const std::string& path) {
                        TextOf(answer.version, sizeof answer.version)};
 }
 
+std::string AskPlace(const std::string& path) {
+  PlaceAnswer answer{};
+  if (!AskIoctl(path, kPlaceIoctl, &answer).ok()) return {};
+  return TextOf(answer.directory, sizeof answer.directory);
+}
+
 Result<SnapshotId> CommitThroughMount(const std::string& path) {
   BKFS_TRY(AskMount(path).status());
   CommitAnswer answer{};

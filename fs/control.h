@@ -33,8 +33,15 @@ struct CommitAnswer {
   char message[220];  // what went wrong, cut to fit
 };
 
+// Where the daemon keeps what is its own, and says what it still has to do once it is unmounted
+// (tools/ending.h). Empty: a read-only mount, which has nothing to do then.
+struct PlaceAnswer {
+  char directory[4096];
+};
+
 constexpr unsigned kIdentityIoctl = _IOR('K', 0xB0, IdentityAnswer);
 constexpr unsigned kCommitIoctl = _IOR('K', 0xB1, CommitAnswer);
+constexpr unsigned kPlaceIoctl = _IOR('K', 0xB2, PlaceAnswer);
 
 struct MountIdentity {
   int32_t pid = 0;
@@ -44,6 +51,8 @@ struct MountIdentity {
 
 // Asks the mount that `path` lies in. kInvalid when that is no bkfs mount.
 Result<MountIdentity> AskMount(const std::string& path);
+// The directory of PlaceAnswer; empty as well where the daemon is of a version that does not tell.
+std::string AskPlace(const std::string& path);
 // `path` is a series' directory, or anything below it that can be opened for reading.
 Result<SnapshotId> CommitThroughMount(const std::string& path);
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "engine/base/transfer.h"
 #include "fs/incoming_view.h"
 #include "fs/links_view.h"
 #include "fs/snapshots_view.h"
@@ -12,6 +13,7 @@ namespace bkfs {
 
 namespace {
 constexpr int64_t kSpaceKeptNs = 1'000'000'000;
+constexpr int64_t kSpacePatienceNs = 2'000'000'000;  // df, and every file manager, ask for it
 
 Timestamp Now(Clock& clock) {
   int64_t now = clock.WallNanos();
@@ -202,18 +204,33 @@ Result<SnapshotId> FileSystem::Commit(Ino ino) {
   return incoming_->Commit(ino);
 }
 
+std::string FileSystem::own_place() const {
+  return staging_ != nullptr ? repo_.local_directory() : std::string();
+}
+
 Result<SpaceInfo> FileSystem::Space() {
   const int64_t now = repo_.clock().MonotonicNanos();
   {
     MutexLock lock(space_mutex_);
     if (space_asked_ns_ != 0 && now - space_asked_ns_ < kSpaceKeptNs) return space_;
   }
-  BKFS_ASSIGN(StoreSpace store, repo_.store().Space());
+  auto store = AskSpace();
   const uint64_t pending = staging_ != nullptr ? staging_->PendingBytes() : 0;
   MutexLock lock(space_mutex_);
-  space_ = {store.total, store.available - std::min(store.available, pending)};
+  if (store.code() == Code::kUnavailable) return space_;  // the last that was heard
+  BKFS_TRY(store.status());
+  space_ = {store->total, store->available - std::min(store->available, pending)};
   space_asked_ns_ = now;
   return space_;
+}
+
+Result<StoreSpace> FileSystem::AskSpace() {
+  if (repo_.store().Health().silent_ns > kSpacePatienceNs) {
+    return Status(Code::kUnavailable, "the store is away");
+  }
+  WaitLimit patience(kSpacePatienceNs, nullptr);
+  const WatchScope scope(patience);
+  return repo_.store().Space();
 }
 
 }  // namespace bkfs

@@ -40,6 +40,8 @@ class FileSystem final : public View {
   // Starts to watch for new snapshots; `notifier` may be null and must outlive Stop.
   void Start(KernelNotifier* notifier);
   void Stop();
+  // The directory that is the daemon's own; empty when nothing can be written.
+  std::string own_place() const;
 
   Result<Node> Lookup(const Caller& caller, Ino dir, std::string_view name) override;
   void Forget(Ino ino, uint64_t lookups) override;
@@ -101,6 +103,8 @@ class FileSystem final : public View {
   std::unique_ptr<IncomingView> incoming_;
   std::unique_ptr<GoneNames> gone_;  // null when nothing can be written
   Mutex space_mutex_;                // a leaf
+  Result<StoreSpace> AskSpace();
+
   SpaceInfo space_ BKFS_GUARDED_BY(space_mutex_);
   int64_t space_asked_ns_ BKFS_GUARDED_BY(space_mutex_) = 0;
 };

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "fs/refused_log.h"
 
+#include "engine/base/transfer.h"
 #include "engine/repo/refused_objects.h"
 
 namespace bkfs {
 
 namespace {
 constexpr int64_t kLookEveryNs = 60'000'000'000;
+constexpr int64_t kPatienceNs = 2'000'000'000;
 // Whoever can write to the store can make as many as he likes.
 constexpr size_t kMostTold = 100;
 constexpr std::string_view kMore = "more objects are passed over ('bkfs check' names them)";
@@ -53,11 +55,18 @@ void RefusedLog::LookNow() {
   Tell(of_maintenance_);
 }
 
+void RefusedLog::LookSoon() {
+  if (repo_.store().Health().silent_ns > kPatienceNs) return;
+  WaitLimit patience(kPatienceNs, nullptr);
+  const WatchScope scope(patience);
+  Status waited;
+  if (!LockWatched(look_mutex_, waited)) return;  // another look is held up
+  LookNow();
+  look_mutex_.Unlock();
+}
+
 std::string RefusedLog::Text() {
-  {
-    MutexLock one_at_a_time(look_mutex_);
-    LookNow();
-  }
+  LookSoon();
   MutexLock lock(mutex_);
   Found all = of_maintenance_;
   all.insert(of_snapshots_.begin(), of_snapshots_.end());

@@ -22,12 +22,14 @@ class RefusedLog {
   // Looks at what maintenance has decided, or seems to have; not when the last look was less than a
   // minute ago.
   void Look() BKFS_EXCLUDES(mutex_, look_mutex_);
-  // A line for each object there is now; empty when all is well.
+  // A line for each object there is now; empty when all is well. Where the store does not answer
+  // soon, those that were found before.
   std::string Text() BKFS_EXCLUDES(mutex_, look_mutex_);
 
  private:
   using Found = std::map<std::string, std::string>;  // object -> why
   void LookNow() BKFS_REQUIRES(look_mutex_) BKFS_EXCLUDES(mutex_);
+  void LookSoon() BKFS_EXCLUDES(mutex_, look_mutex_);
   void Tell(const Found& found) BKFS_REQUIRES(mutex_);
 
   Repository& repo_;

@@ -16,10 +16,16 @@
 
 #include "engine/base/fd.h"
 #include "fs/control.h"
+#include "tools/ending.h"
 
 namespace bkfs {
 
 namespace {
+constexpr int kLookMs = 100;
+// In looks.
+constexpr int kFirstWord = 30;
+constexpr int kNextWord = 300;
+
 Status Busy(const std::string& path) {
   return {Code::kBusy, path + " is in use: close what is open there, and leave the directory"};
 }
@@ -95,7 +101,8 @@ bool MountedElsewhere(dev_t device) {
 }  // namespace
 
 Status UnmountBkfs(const std::string& path, UnmountHow how,
-                   const std::function<bool()>& interrupted) {
+                   const std::function<bool()>& interrupted,
+                   const std::function<void(const std::string&)>& say) {
   struct stat st {};
   if (::stat(path.c_str(), &st) != 0) {
     // What a killed daemon leaves behind; there is nobody to wait for.
@@ -104,16 +111,21 @@ Status UnmountBkfs(const std::string& path, UnmountHow how,
   }
   BKFS_ASSIGN(MountIdentity mount, AskMount(path));
   UniqueFd daemon = HoldDaemon(mount.pid);
+  const std::string place = AskPlace(path);
   BKFS_TRY(Unmount(path, how));
   if (!daemon.valid() || how != UnmountHow::kNormal || MountedElsewhere(st.st_dev)) return {};
+  const EndingNotes notes(place);
   pollfd gone{daemon.get(), POLLIN, 0};
-  while (::poll(&gone, 1, 100) <= 0) {
+  for (int waited = 1; ::poll(&gone, 1, kLookMs) <= 0; ++waited) {
     if (interrupted()) {
       return {Code::kInterrupted,
               "interrupted; process " + std::to_string(mount.pid) + " still stores what is left"};
     }
+    if (place.empty() || (waited != kFirstWord && waited % kNextWord != 0)) continue;
+    if (const std::string text = notes.Text(); !text.empty()) say(text);
   }
-  return {};
+  const std::string unfinished = place.empty() ? std::string() : notes.Unfinished();
+  return unfinished.empty() ? OkStatus() : Status(Code::kUnavailable, path + ": " + unfinished);
 }
 
 }  // namespace bkfs

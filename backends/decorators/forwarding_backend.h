@@ -28,6 +28,7 @@ class ForwardingBackend : public Backend {
   Result<RepackedObject> Repack(std::span<const RepackPiece> pieces) override;
   Result<int64_t> LockedUntil(const std::string& name) override;
   Status Lock(const std::string& name, int64_t until_ns) override;
+  StoreHealth Health() override { return inner_->Health(); }
   int64_t LockSpan() const override { return inner_->LockSpan(); }
   std::string Describe() const override { return inner_->Describe(); }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <array>
 #include <random>
+#include <utility>
 
 #include "engine/base/clock.h"
 #include "engine/base/transfer.h"
@@ -42,6 +43,15 @@ Bytes Slice(std::span<const ByteView> parts, uint64_t offset, uint64_t length) {
 }
 
 using NameMark = std::array<uint8_t, 16>;
+// What ended the tries, and why there were any.
+Status Together(const Status& ended, const Status& failure) {
+  if (!ended.Is(Code::kUnavailable)) return ended;
+  // It was what ended the last try already.
+  if (failure.message().ends_with(ended.message())) return failure;
+  if (ended.message().find(failure.message()) != std::string::npos) return ended;
+  return ended.WithContext(failure.message());
+}
+
 NameMark MarkOf(const std::string& name) {
   const auto hash = HashBytes(AsBytes(name));
   NameMark mark;
@@ -53,49 +63,71 @@ NameMark MarkOf(const std::string& name) {
 // The tries of one operation.
 class RetryBackend::Attempts {
  public:
-  Attempts(const RetryBackend& store, const std::string& what)
+  Attempts(RetryBackend& store, const std::string& what)
       : store_(store), what_(what), began_ns_(clock_.MonotonicNanos()) {}
 
   // Sleeps before the next try; otherwise what the operation is to return.
   Status Next(const Status& failure) {
-    if (tries_++ == 0) {
-      store_.log_.Warning(what_ + " is tried again: " + failure.message());
-    }
+    ++tries_;
+    // Who asked has enough: that says nothing of the store.
+    Status enough = TellWaiting();
+    if (!enough.ok()) return Together(enough, failure);
+    store_.pulse_.Failed(store_.Describe(), failure);
     const int64_t bound =
         std::min(store_.options_.longest_ns,
                  store_.options_.first_ns << std::min<int64_t>(tries_ - 1, kMostDoublings));
     const int64_t pause = bound / 10 + RandomUpTo(bound - bound / 10);
     const int64_t spent = clock_.MonotonicNanos() - began_ns_;
+    if (spent >= kLong && !std::exchange(told_, true)) {
+      store_.log_.Warning(what_ + " has failed for " + std::to_string(spent / kSecond) +
+                          " s, it is tried again: " + failure.message());
+    }
     if (spent + pause > store_.options_.total_ns) {
       return {Code::kUnavailable, failure.message() + " (given up after " + std::to_string(tries_) +
                                       (tries_ == 1 ? " try" : " tries in ") +
                                       (tries_ == 1 ? "" : std::to_string(spent / kSecond) + " s") +
                                       ")"};
     }
-    Status ended = SleepWatched(pause);
-    if (ended.Is(Code::kUnavailable)) return ended.WithContext(failure.message());
-    return ended;
+    Status ended = Pause(pause);
+    return ended.ok() ? ended : Together(ended, failure);
   }
   bool is_first() const { return tries_ == 0; }
 
  private:
+  // Shorter once a store that was away has answered another.
+  Status Pause(int64_t nanos) {
+    const bool away = store_.Health().silent_ns >= store_.options_.away_ns;
+    const int64_t until = clock_.MonotonicNanos() + nanos;
+    do {
+      BKFS_TRY(SleepWatched(std::clamp<int64_t>(until - clock_.MonotonicNanos(), 0, kLook)));
+    } while (clock_.MonotonicNanos() < until && !(away && store_.Health().failure.ok()));
+    return {};
+  }
+
+  static constexpr int64_t kLook = 100'000'000;
   static constexpr int64_t kSecond = 1'000'000'000;
   static constexpr int64_t kMostDoublings = 20;
+  static constexpr int64_t kLong = 60 * kSecond;
 
   const SystemClock clock_;
-  const RetryBackend& store_;
+  RetryBackend& store_;
   const std::string& what_;
   const int64_t began_ns_;
   int64_t tries_ = 0;
+  bool told_ = false;
 };
 
 template <typename T, typename Operation>
 T RetryBackend::Again(const std::string& what, const Operation& operation) {
   Attempts attempts(*this, what);
+  const StorePulse::Operation under_way(pulse_);
   for (;;) {
     T outcome = operation(attempts.is_first());
     const Status status = StatusOf(outcome);
-    if (!status.Is(Code::kUnavailable)) return outcome;
+    if (!status.Is(Code::kUnavailable)) {
+      if (!status.Is(Code::kInterrupted)) pulse_.Answered();
+      return outcome;
+    }
     BKFS_TRY(attempts.Next(status));
   }
 }

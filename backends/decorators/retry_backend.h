@@ -2,20 +2,23 @@
 #pragma once
 
 #include "backends/decorators/forwarding_backend.h"
+#include "backends/decorators/store_pulse.h"
 #include "engine/base/log.h"
 
 namespace bkfs {
 
 struct RetryOptions {
   int64_t first_ns = 200'000'000;       // the longest the first pause may be
-  int64_t longest_ns = 30'000'000'000;  // the longest any may be
+  int64_t longest_ns = 10'000'000'000;  // the longest any may be
   int64_t total_ns = 900'000'000'000;   // no more tries that long after the first
+  int64_t away_ns = 5'000'000'000;      // a store that is silent for so long is told to the log
 };
 
 // Tries again what failed with kUnavailable, and nothing else: with random pauses that double their
 // bound each time ("full jitter": Brooker, Exponential Backoff And Jitter, 2015), until it works or
 // the total time is over, when it returns the last failure and says how often it was tried. The
-// calling thread's watches end it sooner. The first failure of an operation is logged.
+// calling thread's watches end it sooner. The log hears of a store that does not answer once, and
+// when it does again, which ends the pauses of all that wait; beside that, of an operation that has failed for a minute.
 //
 // An operation that failed so may have been done. A Put that then finds something under its name
 // looks whether it is the same: it is OK if size and the first and last 64 KiB are (all that is
@@ -24,7 +27,10 @@ struct RetryOptions {
 class RetryBackend final : public ForwardingBackend {
  public:
   RetryBackend(std::unique_ptr<Backend> inner, const RetryOptions& options, Logger& log)
-      : ForwardingBackend(std::move(inner)), options_(options), log_(log) {}
+      : ForwardingBackend(std::move(inner)),
+        options_(options),
+        log_(log),
+        pulse_(options.away_ns, log) {}
 
   Result<Bytes> Get(const std::string& name) override;
   Status ReadAt(const std::string& name, uint64_t offset, MutableByteView out) override;
@@ -39,6 +45,7 @@ class RetryBackend final : public ForwardingBackend {
   Result<RepackedObject> Repack(std::span<const RepackPiece> pieces) override;
   Result<int64_t> LockedUntil(const std::string& name) override;
   Status Lock(const std::string& name, int64_t until_ns) override;
+  StoreHealth Health() override { return pulse_.Health(); }
 
  private:
   class Attempts;
@@ -48,6 +55,7 @@ class RetryBackend final : public ForwardingBackend {
 
   const RetryOptions options_;
   Logger& log_;
+  StorePulse pulse_;
 };
 
 }  // namespace bkfs

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <cstdint>
 #include <string>
 #include <string_view>
 
@@ -11,5 +12,7 @@ namespace bkfs {
 std::string Printable(std::string_view name);
 // The same for JSON, which must be UTF-8: invalid bytes become U+FFFD.
 std::string Utf8(std::string_view name);
+// Bytes as people read them: "512 B", "1.5 MiB".
+std::string HumanSize(uint64_t bytes);
 
 }  // namespace bkfs

@@ -68,6 +68,16 @@ Status SleepWatched(int64_t nanos) {
   }
 }
 
+bool LockWatched(Mutex& mutex, Status& why) {
+  constexpr auto kPoll = std::chrono::milliseconds(5);
+  while (!mutex.TryLock()) {
+    why = TellWaiting();
+    if (!why.ok()) return false;
+    std::this_thread::sleep_for(kPoll);
+  }
+  return true;
+}
+
 WaitLimit::WaitLimit(int64_t limit_ns, std::function<bool()> interrupted)
     : limit_ns_(limit_ns),
       until_ns_(NowNs() > kForever - limit_ns ? kForever : NowNs() + limit_ns),

@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 
+#include "engine/base/mutex.h"
 #include "engine/base/status.h"
 
 namespace bkfs {
@@ -50,6 +51,9 @@ Status TellReceived(uint64_t bytes);
 Status TellWaiting();
 // Sleeps, and tells that it does.
 Status SleepWatched(int64_t nanos);
+// Takes a mutex that others may hold while they wait for a store. False when a watch ends the
+// waiting, with what it says in `why`.
+bool LockWatched(Mutex& mutex, Status& why) BKFS_TSA(try_acquire_capability(true, mutex));
 // Tells of many bytes that came at once, piece by piece.
 Status TellReceivedAll(uint64_t bytes);
 

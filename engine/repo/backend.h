@@ -19,6 +19,12 @@ struct StoreSpace {
   uint64_t available = 0;
 };
 
+// What is known of the way to a store from what was tried lately.
+struct StoreHealth {
+  int64_t silent_ns = 0;  // for how long what is tried has met no sign of life; 0: nothing is
+  Status failure;         // of the last try since then; OK: none has failed yet
+};
+
 // A part of a new object: a range of a pack that is there, or bytes.
 struct RepackPiece {
   std::string source;  // a pack's name; empty: `bytes`
@@ -97,6 +103,8 @@ class Backend {
   virtual Status Lock(const std::string& name, int64_t until_ns);
   // For how long from now the store locks what is put, in ns; 0 for a store without locks.
   virtual int64_t LockSpan() const { return 0; }
+  // Answers at once, without asking the store.
+  virtual StoreHealth Health() { return {}; }
   // For messages: "/srv/backup".
   virtual std::string Describe() const = 0;
 

@@ -135,12 +135,17 @@ WriterStats BlobWriter::stats() const {
 
 Status BlobWriter::WaitForRoom() {
   for (;;) {
-    BKFS_TRY(CurrentError());
+    BKFS_TRY(error_);
     if (stopping_) return {Code::kInterrupted, "the writer is being closed"};
+    const bool is_away = store_error_.Is(Code::kUnavailable);
+    // Away, or closed to us: that may pass, and until then the spool takes what it can. There is no
+    // sense in filling it for a store that is full.
+    if (!store_error_.ok() && !is_away && !store_error_.Is(Code::kDenied)) return store_error_;
     if (frames_in_flight_ < options_.threads * 2 + 2 &&
         packs_in_flight_ < options_.packs_in_flight) {
       return {};
     }
+    if (!store_error_.ok() && !is_away) return store_error_;
     BKFS_TRY(WaitForChange());
   }
 }

@@ -87,7 +87,9 @@ void BlobWriter::Upload(const std::shared_ptr<TravellingPack>& pack) {
   for (int attempt = 0;; ++attempt) {
     status = StoreOnce(*pack);
     if (status.ok() || !options_.keep_trying || IsStopping()) break;
-    if (attempt == 0) context_.log.Error("storing a pack failed, it is kept: " + status.message());
+    if (attempt == 0 && health().ok()) {  // the others are kept for the same reason
+      context_.log.Error("storing a pack failed, it is kept: " + status.message());
+    }
     if (!WaitToRetry(status, attempt)) break;
   }
   if (status.ok()) Settle(*pack);

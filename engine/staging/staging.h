@@ -161,6 +161,9 @@ class Staging {
   virtual Result<SnapshotId> Commit(std::string_view series) = 0;
   // Commits every changed series and stores everything; at unmount.
   virtual Status CommitAll() = 0;
+  // From now on snapshots are made by the calls above only; one that is being made by itself, and
+  // waits for the store, is given up. By the thread that owns this.
+  virtual void StopCommitting() = 0;
   // Heeds the maintenance log now; it is done by itself every ten minutes.
   virtual Status RenewLease() = 0;
   // "open" (has unsettled bytes), "spooled", "stored" (contents in the store), "snapshot" (in the

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
 
+#include "engine/base/printable.h"
 #include "engine/base/transfer.h"
 #include "engine/repo/tree_writer.h"
 #include "engine/staging/staging_impl.h"
@@ -10,20 +11,9 @@ namespace bkfs {
 namespace {
 constexpr int64_t kTick = 200'000'000;
 constexpr int64_t kRetryCommit = 10'000'000'000;
+constexpr int64_t kSecond = 1'000'000'000;
+constexpr int64_t kAway = 5 * kSecond;  // silence of a store that is worth a word
 constexpr int kMaxDepth = 4000;  // directories in directories: beyond, the stack is at risk
-
-std::string HumanBytes(uint64_t bytes) {
-  const char* units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-  double value = static_cast<double>(bytes);
-  size_t unit = 0;
-  while (value >= 1024 && unit + 1 < std::size(units)) {
-    value /= 1024;
-    ++unit;
-  }
-  char text[32];
-  std::snprintf(text, sizeof text, unit == 0 ? "%.0f %s" : "%.1f %s", value, units[unit]);
-  return text;
-}
 
 // Whether two states of a root are the same snapshot. A change of ctime alone is none.
 bool SameRoot(Entry a, Entry b) {
@@ -60,12 +50,30 @@ void StagingImpl::CommitterLoop() {
       }
     }
     for (const auto& name : due) {
+      const Code before = LastErrorOf(name);
       auto done = Commit(name);
-      if (!done.ok() && !done.status().Is(Code::kNotFound) && !IsStopping()) {
+      // It is tried every few seconds, for days maybe: once is enough.
+      if (!done.ok() && done.code() != before && !done.status().Is(Code::kNotFound) &&
+          !IsStopping()) {
         repo_.log().Error("snapshot of series " + name + " failed: " + done.status().message());
       }
     }
   }
+}
+
+void StagingImpl::StopCommitting() {
+  {
+    MutexLock lock(stop_mutex_);
+    stopping_ = true;
+  }
+  stop_signal_.NotifyAll();
+  if (committer_.joinable()) committer_.join();
+}
+
+Code StagingImpl::LastErrorOf(const std::string& name) {
+  MutexLock lock(tree_mutex_);
+  const Series* series = FindSeries(name);
+  return series ? series->last_error.code() : Code::kOk;
 }
 
 // Settles every file of the series that has unsettled bytes, open or not.
@@ -90,14 +98,34 @@ Status StagingImpl::SettleSeries(std::string_view name) {
 
 Result<SnapshotId> StagingImpl::Commit(std::string_view series_name) {
   const std::string name(series_name);
-  MutexLock one_at_a_time(commit_mutex_);
+  Status waited;
+  if (!LockWatched(commit_mutex_, waited)) return waited;
+  {
+    MutexLock lock(tree_mutex_);
+    committing_ = name;
+  }
   auto id = CommitSeries(name);
-  MutexLock lock(tree_mutex_);
-  Series* series = FindSeries(name);
-  if (!series) return id;
-  series->last_error = id.status();
-  series->retry_at = id.ok() ? 0 : repo_.clock().MonotonicNanos() + kRetryCommit;
+  {
+    MutexLock lock(tree_mutex_);
+    committing_.clear();
+    if (Series* series = FindSeries(name)) {
+      series->last_error = id.status();
+      series->retry_at = id.ok() ? 0 : repo_.clock().MonotonicNanos() + kRetryCommit;
+    }
+  }
+  commit_mutex_.Unlock();
+  committed_.NotifyAll();
   return id;
+}
+
+// Until no commit of either series is under way; none begins while tree_mutex_ is held.
+Status StagingImpl::WaitForCommitOf(std::string_view name, std::string_view other) {
+  constexpr int64_t kLook = 100'000'000;
+  while (!committing_.empty() && (committing_ == name || committing_ == other)) {
+    committed_.WaitFor(tree_mutex_, kLook);
+    BKFS_TRY(TellWaiting());
+  }
+  return {};
 }
 
 // The order of a commit: settle files; write changed directories, bottom up; let everything reach
@@ -195,7 +223,7 @@ Result<SnapshotId> StagingImpl::FinishCommit(const std::string& name, const Entr
   }
   repo_.log().Info("snapshot " + snapshot->id.hex() + " of series " + name + ": " +
                    std::to_string(root.totals.files) + " files, " +
-                   HumanBytes(snapshot->body.added) + " added");
+                   HumanSize(snapshot->body.added) + " added");
   BKFS_TRY(journal_->Sync());
   return snapshot->id;
 }
@@ -279,14 +307,24 @@ Result<std::string> StagingImpl::State(NodeId id) {
   return std::string("stored");
 }
 
+std::string StagingImpl::StoreText() {
+  const StoreHealth way = repo_.store().Health();
+  if (way.silent_ns >= kAway) {
+    std::string text = "away for " + std::to_string(way.silent_ns / kSecond) + " s";
+    if (!way.failure.ok()) text += ", tried again and again: " + way.failure.message();
+    return text;
+  }
+  const Status health = writer_->health();
+  return health.ok() ? "ok" : health.message();
+}
+
 Result<std::string> StagingImpl::StatusText() {
   const WriterStats stats = writer_->stats();
-  const Status health = writer_->health();
   std::string out = "repository: " + repo_.store().Describe() + "\n";
-  out += "store: " + (health.ok() ? std::string("ok") : health.message()) + "\n";
-  out += "pending: " + HumanBytes(stats.bytes_pending) + " accepted here, not in the store yet\n";
-  out += "since mount: " + HumanBytes(stats.bytes_new) + " new, " + HumanBytes(stats.bytes_known) +
-         " known already, " + HumanBytes(stats.bytes_stored) + " stored\n";
+  out += "store: " + StoreText() + "\n";
+  out += "pending: " + HumanSize(stats.bytes_pending) + " accepted here, not in the store yet\n";
+  out += "since mount: " + HumanSize(stats.bytes_new) + " new, " + HumanSize(stats.bytes_known) +
+         " known already, " + HumanSize(stats.bytes_stored) + " stored\n";
   MutexLock lock(tree_mutex_);
   for (const auto& [name, series] : series_) {
     if (series.record.ended) continue;
@@ -301,8 +339,8 @@ Result<std::string> StagingImpl::StatusText() {
       out += "  last snapshot: " + series.record.last.snapshot.hex() + " " +
              FormatRfc3339(series.record.last_snapshot_ns / 1'000'000'000 * 1'000'000'000) + "\n";
       if (series.last_stored_bytes > 0) {
-        out += "  sent for it: " + HumanBytes(series.last_stored_bytes) + " (" +
-               HumanBytes(series.last_new_bytes) + " new before compression)\n";
+        out += "  sent for it: " + HumanSize(series.last_stored_bytes) + " (" +
+               HumanSize(series.last_new_bytes) + " new before compression)\n";
       }
     }
     if (!series.record.lost.empty()) out += "  lost: " + series.record.lost.Text("    ") + "\n";

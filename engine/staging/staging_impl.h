@@ -36,8 +36,8 @@ Status CheckNewName(std::string_view name);
 // Lock order: commit_mutex_, an OpenFile's, tree_mutex_, files_mutex_. commit_mutex_ is held over a
 // whole commit, store calls included. An OpenFile's is held while its contents are cut, which may
 // wait for the writer. tree_mutex_ is held over journal reads and writes and while a commit reads
-// the tree (not while it stores), and while a directory is fetched from the store when it is first
-// looked into.
+// the tree (not while it stores). Over the store's answer it is held only where the lease has ended,
+// and where a file with several names changes whose others lie in directories not looked into yet.
 class StagingImpl final : public Staging {
  public:
   StagingImpl(Repository& repo, Options options);
@@ -83,6 +83,7 @@ class StagingImpl final : public Staging {
 
   Result<SnapshotId> Commit(std::string_view series) override;
   Status CommitAll() override;
+  void StopCommitting() override;
   Status RenewLease() override { return lease_->Renew(); }
   Result<std::string> State(NodeId node) override;
   Result<std::string> StatusText() override;
@@ -147,9 +148,10 @@ class StagingImpl final : public Staging {
   Status StartLease();
   Result<LeasePins> Heed(const std::shared_ptr<const CondemnedPacks>& condemned)
       BKFS_EXCLUDES(tree_mutex_);
-  Result<bool> BaseCounts(const Series& series) BKFS_REQUIRES(tree_mutex_);
+  Result<bool> BaseCounts(const TreeBase& base);
   Status ConfirmBases(std::string_view only = {}) BKFS_EXCLUDES(tree_mutex_);
-  Result<bool> DistrustUnlessCounts(Series& series) BKFS_REQUIRES(tree_mutex_);
+  Result<bool> DistrustBase(const std::string& name, const TreeBase& base)
+      BKFS_EXCLUDES(tree_mutex_);
   Status DistrustStored(Series& series, bool whole) BKFS_REQUIRES(tree_mutex_);
   Status ImportWhole(Series& series) BKFS_REQUIRES(tree_mutex_);
   // Makes sure that the lease holds and everything that the trees refer to is there.
@@ -188,6 +190,7 @@ class StagingImpl final : public Staging {
   // -- staging_names.cc --
   Result<NodePtr> Load(NodeId node) BKFS_REQUIRES(tree_mutex_);
   Result<NodePtr> LoadDirectoryNode(NodeId node) BKFS_REQUIRES(tree_mutex_);
+  Status Fetch(NodeId dir) BKFS_EXCLUDES(tree_mutex_);
   Status Import(const NodePtr& dir) BKFS_REQUIRES(tree_mutex_);
   Status ImportEntry(const NodePtr& dir, Entry entry, Journal::Batch& batch)
       BKFS_REQUIRES(tree_mutex_);
@@ -244,6 +247,10 @@ class StagingImpl final : public Staging {
   // -- staging_commit.cc --
   void CommitterLoop();
   bool IsStopping() BKFS_EXCLUDES(stop_mutex_);
+  Status WaitForCommitOf(std::string_view name, std::string_view other = {})
+      BKFS_REQUIRES(tree_mutex_);
+  Code LastErrorOf(const std::string& name) BKFS_EXCLUDES(tree_mutex_);
+  std::string StoreText();
   Status SettleSeries(std::string_view series);
   Result<SnapshotId> CommitSeries(const std::string& name) BKFS_REQUIRES(commit_mutex_);
   Result<SnapshotId> TryCommitSeries(const std::string& name) BKFS_REQUIRES(commit_mutex_);
@@ -270,6 +277,8 @@ class StagingImpl final : public Staging {
   bool lease_doubtful_ BKFS_GUARDED_BY(commit_mutex_) = false;
   WriterStats counted_ BKFS_GUARDED_BY(commit_mutex_);  // as of the last snapshot
   Mutex tree_mutex_;
+  std::string committing_ BKFS_GUARDED_BY(tree_mutex_);  // the series; empty: none
+  CondVar committed_;
   std::map<std::string, Series, std::less<>> series_ BKFS_GUARDED_BY(tree_mutex_);
   std::map<uint64_t, std::string> generations_ BKFS_GUARDED_BY(tree_mutex_);  // -> series name
   std::map<uint64_t, NodeId> next_node_ BKFS_GUARDED_BY(tree_mutex_);         // per generation

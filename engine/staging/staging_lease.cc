@@ -105,9 +105,8 @@ bool StagingImpl::IsClean() {
   return true;
 }
 
-// Whether the snapshot that the series builds on exists: then nothing of it can have been deleted.
-Result<bool> StagingImpl::BaseCounts(const Series& series) {
-  const TreeBase& base = series.record.base();
+// Whether the snapshot that a series builds on exists: then nothing of it can have been deleted.
+Result<bool> StagingImpl::BaseCounts(const TreeBase& base) {
   if (base.root.empty()) return true;
   auto there = repo_.store().Size(SnapshotName(base.snapshot));
   if (!there.ok() && there.code() != Code::kNotFound) return there.status();
@@ -124,27 +123,34 @@ Result<bool> StagingImpl::BaseCounts(const Series& series) {
 // The bases (of one series, or of all) are pinned now. Those that were not all the time must be
 // there still.
 Status StagingImpl::ConfirmBases(std::string_view only) {
-  bool dropped = false;
+  std::vector<std::pair<std::string, TreeBase>> bases;
   {
     MutexLock lock(tree_mutex_);
-    for (auto& [name, series] : series_) {
+    for (const auto& [name, series] : series_) {
       if (!only.empty() && name != only) continue;
-      BKFS_ASSIGN(bool distrusted, DistrustUnlessCounts(series));
-      dropped = dropped || distrusted;
+      const TreeBase& base = series.record.base();
+      if (!series.record.ended && !base.root.empty()) bases.emplace_back(name, base);
     }
+  }
+  bool dropped = false;
+  for (const auto& [name, base] : bases) {
+    BKFS_ASSIGN(bool counts, BaseCounts(base));  // asks the store
+    if (counts) continue;
+    BKFS_ASSIGN(bool distrusted, DistrustBase(name, base));
+    dropped = dropped || distrusted;
   }
   return dropped ? Relieve(kDeletedMeanwhile) : OkStatus();
 }
 
-Result<bool> StagingImpl::DistrustUnlessCounts(Series& series) {
-  const TreeBase& base = series.record.base();
-  if (series.record.ended || base.root.empty()) return false;
-  BKFS_ASSIGN(bool counts, BaseCounts(series));
-  if (counts) return false;
+// Unless the base was pinned all the time, or the series builds on another by now.
+Result<bool> StagingImpl::DistrustBase(const std::string& name, const TreeBase& base) {
   BKFS_ASSIGN(Entry root, DecodeEntry(base.root));
   const auto& pinned = held_.roots;
   if (std::find(pinned.begin(), pinned.end(), root.directory) != pinned.end()) return false;
-  BKFS_TRY(DistrustStored(series, true));
+  MutexLock lock(tree_mutex_);
+  Series* series = FindSeries(name);
+  if (!series || series->record.base().root != base.root) return false;
+  BKFS_TRY(DistrustStored(*series, true));
   return true;
 }
 
@@ -233,7 +239,7 @@ Status StagingImpl::LookAfterLease() {
   {
     MutexLock lock(tree_mutex_);
     for (auto& [name, series] : series_) {
-      BKFS_ASSIGN(bool counts, BaseCounts(series));
+      BKFS_ASSIGN(bool counts, BaseCounts(series.record.base()));
       if (series.record.changed || !counts) BKFS_TRY(DistrustStored(series, !counts));
     }
   }

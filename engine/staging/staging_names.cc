@@ -51,6 +51,20 @@ Result<NodePtr> StagingImpl::LoadDirectoryNode(NodeId node) {
   return dir;
 }
 
+// Has what a stored directory consists of at hand, so that bringing it into the journal holds
+// tree_mutex_ over no journey to the store.
+Status StagingImpl::Fetch(NodeId id) {
+  BlobId stored;
+  {
+    MutexLock lock(tree_mutex_);
+    BKFS_ASSIGN(NodePtr node, Load(id));
+    if (!node->is_directory() || node->loaded) return {};
+    stored = node->entry.directory;
+  }
+  return repo_.trees().ForEach(
+      stored, 0, [](uint64_t, const DirectoryPtr&, size_t) -> Result<bool> { return true; });
+}
+
 // Brings the entries of a stored directory into the journal, when it is first looked into.
 Status StagingImpl::Import(const NodePtr& dir) {
   Journal::Batch batch;
@@ -209,6 +223,7 @@ Status StagingImpl::Save(Journal::Batch& batch) {
 }
 
 Result<NodeAttr> StagingImpl::Lookup(NodeId parent, std::string_view name) {
+  BKFS_TRY(Fetch(parent));
   NodeId node = 0;
   {
     MutexLock lock(tree_mutex_);
@@ -360,6 +375,7 @@ Status StagingImpl::ReadDir(NodeId id, uint64_t from, const DirVisitor& visit) {
   // the high half of the name's hash: entries come in hash order, so it stays right whatever comes
   // and goes.
   constexpr size_t kPortion = 256;
+  BKFS_TRY(Fetch(id));
   struct Found {
     uint64_t cursor;
     Dirent dirent;

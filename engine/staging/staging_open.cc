@@ -29,12 +29,7 @@ StagingImpl::StagingImpl(Repository& repo, Options options)
       chunker_(repo.key().chunker_key.view(), repo.header().chunks) {}
 
 StagingImpl::~StagingImpl() {
-  {
-    MutexLock lock(stop_mutex_);
-    stopping_ = true;
-  }
-  stop_signal_.NotifyAll();
-  if (committer_.joinable()) committer_.join();
+  StopCommitting();
   // The lease goes when nothing needs it: the next mount takes up what is in no snapshot.
   if (lease_ && !IsClean()) lease_->Leave();
   if (options_.readers != nullptr) options_.readers->RelyOn(nullptr);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Series: begun, found, renamed, ended.
+#include "engine/base/transfer.h"
 #include "engine/staging/staging_impl.h"
 
 namespace bkfs {
@@ -30,8 +31,28 @@ Result<NodeAttr> StagingImpl::LookupSeries(std::string_view name) {
   return Attr(*root);
 }
 
+namespace {
+// Ends what waits for a store that shows no sign of life.
+class AwayWatch final : public TransferWatch {
+ public:
+  explicit AwayWatch(Backend& store) : store_(store) {}
+  Status Waiting() override {
+    const StoreHealth way = store_.Health();
+    if (way.silent_ns < kPatience) return {};
+    return {Code::kUnavailable, "the store is away, and it is not known whether it has this series"};
+  }
+
+ private:
+  static constexpr int64_t kPatience = 10'000'000'000;
+  Backend& store_;
+};
+}  // namespace
+
 Result<NodeAttr> StagingImpl::CreateSeries(std::string_view name, const NewNode& how) {
   BKFS_TRY(CheckSeriesName(name));
+  // Whoever looks at /incoming waits for this: a store that is away is not waited for.
+  AwayWatch unless_away(repo_.store());
+  const WatchScope scope(unless_away);
   std::optional<SnapshotList> list;
   if (MayReadLog(repo_.key().type) && MayReadTrees(repo_.key().type)) {
     BKFS_ASSIGN(list, repo_.snapshots().List());
@@ -87,8 +108,10 @@ Status StagingImpl::AdoptSeries(std::string_view name, const NewNode& how,
 }
 
 Status StagingImpl::EndSeries(std::string_view name) {
-  MutexLock one_at_a_time(commit_mutex_);  // no commit of it may be under way
+  BKFS_ASSIGN(const NodeAttr top, LookupSeries(name));
+  BKFS_TRY(Fetch(top.id));
   MutexLock lock(tree_mutex_);
+  BKFS_TRY(WaitForCommitOf(name));
   Series* series = FindSeries(name);
   if (!series) return {Code::kNotFound, "no such series"};
   BKFS_ASSIGN(bool empty, IsEmpty(series->record.root));
@@ -131,8 +154,8 @@ Result<bool> StagingImpl::IsUntouched(const Series& series) {
 
 Status StagingImpl::RenameSeries(std::string_view name, std::string_view new_name) {
   BKFS_TRY(CheckSeriesName(new_name));
-  MutexLock one_at_a_time(commit_mutex_);  // no commit of either may be under way
   MutexLock lock(tree_mutex_);
+  BKFS_TRY(WaitForCommitOf(name, new_name));
   Series* from = FindSeries(name);
   if (!from) return {Code::kNotFound, "no such series"};
   if (name == new_name) return {};

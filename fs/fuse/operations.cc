@@ -258,6 +258,13 @@ void AnswerIdentity(FuseDaemon& daemon, Reply& reply) {
   reply.Ioctl(&answer, sizeof answer);
 }
 
+void AnswerPlace(FuseDaemon& daemon, Reply& reply) {
+  PlaceAnswer answer{};
+  const std::string place = daemon.fs.own_place();
+  if (place.size() < sizeof answer.directory) place.copy(answer.directory, place.size());
+  reply.Ioctl(&answer, sizeof answer);
+}
+
 void AnswerCommit(FuseDaemon& daemon, Reply& reply, Ino ino) {
   ServeLater(daemon, reply, "making a snapshot", [&daemon, ino](Reply& later) {
     const CommitAnswer answer = CommitFor(daemon.fs, ino);
@@ -271,6 +278,9 @@ void Ioctl(fuse_req_t request, fuse_ino_t ino, unsigned command, void*, fuse_fil
     if (command == kIdentityIoctl && out_size >= sizeof(IdentityAnswer)) {
       return AnswerIdentity(daemon, reply);
     }
+    if (command == kPlaceIoctl && out_size >= sizeof(PlaceAnswer)) {
+      return AnswerPlace(daemon, reply);
+    }
     if (command == kCommitIoctl && out_size >= sizeof(CommitAnswer)) {
       return AnswerCommit(daemon, reply, ino);
     }
@@ -280,6 +290,7 @@ void Ioctl(fuse_req_t request, fuse_ino_t ino, unsigned command, void*, fuse_fil
 }  // namespace
 
 bool Interruption::operator()() {
+  if (ending_) return true;
   if (!reply_.interrupted()) return false;
   const int64_t now = SystemClock().MonotonicNanos();
   if (seen_ns_ == 0) seen_ns_ = now;

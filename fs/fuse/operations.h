@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #pragma once
 
+#include <atomic>
 #include <exception>
 #include <memory>
 
@@ -23,20 +24,24 @@ struct FuseDaemon {
   Logger& log;
   const bool allow_other;
   const int64_t wait_limit_ns;  // that a request waits for the store, unless it stores
+  // Nobody shall wait any more: the mount goes away, and what was written is in the spool.
+  std::atomic<bool> ending{false};
   // For what may take minutes (making a snapshot), so that it does not hold up the rest.
   ThreadPool slow{2, 64};
 };
 
 // Whether a request's caller got a signal, and a second ago: many signals do not end a program, and
-// it would have to do with EINTR from a file.
+// it would have to do with EINTR from a file. Or the daemon ends.
 class Interruption {
  public:
-  explicit Interruption(const Reply& reply) : reply_(reply) {}
+  Interruption(const Reply& reply, const std::atomic<bool>& ending)
+      : reply_(reply), ending_(ending) {}
   bool operator()();
 
  private:
   static constexpr int64_t kGraceNs = 1'000'000'000;
   const Reply& reply_;
+  const std::atomic<bool>& ending_;
   int64_t seen_ns_ = 0;
 };
 
@@ -45,7 +50,7 @@ class Interruption {
 template <typename Body>
 void ServeWithin(fuse_req_t request, FuseDaemon& daemon, int64_t limit_ns, Body body) {
   Reply reply(request, daemon.log);
-  WaitLimit waiting(limit_ns, Interruption(reply));
+  WaitLimit waiting(limit_ns, Interruption(reply, daemon.ending));
   const WatchScope scope(waiting);
   try {
     body(daemon, reply);
@@ -73,7 +78,7 @@ template <typename Task>
 void ServeLater(FuseDaemon& daemon, Reply& reply, const char* what, Task task) {
   auto later = std::make_shared<Reply>(std::move(reply));  // shared: a task must be copyable
   daemon.slow.Submit([&daemon, later, what, task] {
-    WaitLimit waiting(WaitLimit::kForever, Interruption(*later));
+    WaitLimit waiting(WaitLimit::kForever, Interruption(*later, daemon.ending));
     const WatchScope scope(waiting);
     try {
       task(*later);

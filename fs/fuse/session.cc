@@ -160,6 +160,7 @@ Status FuseSession::Run(const std::function<void()>& on_ready) {
 
 void FuseSession::Stop() {
   stopping_ = true;
+  daemon_->ending = true;
   fuse_session_exit(session_);
   // The loop may be just about to wait when the signal comes; so it comes until it has worked.
   while (running_) {

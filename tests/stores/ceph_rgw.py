@@ -42,7 +42,7 @@ mon_data = {scratch}/mon
 osd_data = {scratch}/osd
 [client.rgw]
 rgw_data = {scratch}/rgw
-rgw_frontends = beast endpoint=127.0.0.1:{port}
+rgw_frontends = beast endpoint=127.0.0.1:{port} tcp_nodelay=1
 rgw_enable_apis = s3, admin
 rgw_thread_pool_size = 128
 rgw_user_quota_bucket_sync_interval = 1
@@ -55,7 +55,10 @@ ATTEMPTS = 3  # another server may take a port between our asking for it and our
 class CephRgw(Server):
     """Facts: url, port, region, access_key, secret_key; bucket, lock_bucket (Object Lock), versioned_bucket; small_bucket
     (holds 1 MiB); rights_bucket, in which the users writer, reader and maintainer (writer_access_key, writer_secret_key, ...)
-    may do what doc/operations.md gives them."""
+    may do what doc/operations.md gives them.
+
+    Commands: `small-bucket NAME SIZE` (makes one of its first user's that holds so much: "40M"), `suspend` and `enable` (that
+    user)"""
 
     name = 'ceph'
 
@@ -64,6 +67,7 @@ class CephRgw(Server):
         self.port = 0
         self.config = ''
         self.folder = ''
+        self.user = None
 
     def begin(self):
         for attempt in range(ATTEMPTS):
@@ -75,6 +79,7 @@ class CephRgw(Server):
                 if attempt == ATTEMPTS - 1:
                     raise
         user = self.make_user('bkfs')
+        self.user = user
         self.facts.update(url=f'http://127.0.0.1:{self.port}', port=self.port, region='us-east-1',
                           access_key=user.access_key, secret_key=user.secret_key,
                           bucket='bucket', lock_bucket='lock-bucket', versioned_bucket='versioned-bucket',
@@ -124,14 +129,27 @@ class CephRgw(Server):
         return S3Client(self.port, access_key, secret_key)
 
     def make_buckets(self, user):
-        for name in ('bucket', 'versioned_bucket', 'small_bucket', 'rights_bucket'):
+        for name in ('bucket', 'versioned_bucket', 'rights_bucket'):
             user.expect('PUT', '/' + self.facts[name])
         user.expect('PUT', '/' + self.facts['lock_bucket'], headers={'x-amz-bucket-object-lock-enabled': 'true'})
         user.expect('PUT', '/' + self.facts['versioned_bucket'], 'versioning=',
                     b'<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>')
-        small = ('--bucket', self.facts['small_bucket'])
-        self.admin('quota', 'set', '--quota-scope', 'bucket', *small, '--max-size', '1M')
-        self.admin('quota', 'enable', '--quota-scope', 'bucket', *small)
+        self.make_small_bucket(self.facts['small_bucket'], '1M')
+
+    def make_small_bucket(self, name, size):
+        self.user.expect('PUT', '/' + name)
+        self.admin('quota', 'set', '--quota-scope', 'bucket', '--bucket', name, '--max-size', size)
+        self.admin('quota', 'enable', '--quota-scope', 'bucket', '--bucket', name)
+
+    def command(self, line):
+        name, *arguments = line.split() or ['']
+        if name == 'small-bucket':
+            self.make_small_bucket(*arguments)
+        elif name in ('suspend', 'enable'):
+            self.admin('user', name, '--uid', 'bkfs')
+        else:
+            return super().command(line)
+        return 'ok'
 
     def make_limited_users(self, owner):
         bucket = f'arn:aws:s3:::{self.facts["rights_bucket"]}'

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """OpenSSH's sshd on a loopback port, with host and client keys of its own. Needs root. As a program:
 
-    sshd.py [--option "Keyword value"]... [--host-keys ed25519,ecdsa,rsa] [--sftp "internal-sftp -P hardlink"]
+    sshd.py [--option "Keyword value"]... [--host-keys ed25519,ecdsa,rsa] [--sftp "internal-sftp -P hardlink"] [--room MIB]
 
 Accounts are those of the system, plus one with a password that is seen by this sshd alone: it runs in a mount namespace
 with a passwd and a shadow of its own. Commands on standard input: `stop` (kills all of it, as a power cut would), `start`
@@ -22,16 +22,17 @@ ACCOUNT = 'bkfstest'
 
 class Sshd(launcher.Server):
     """facts: host, port, user, key_file, encrypted_key_file, passphrase, known_hosts, fingerprint (and fingerprint_<type> of each
-    host key), password_user, password, root (an empty folder that both users may write to), home (of `user`)."""
+    host key), password_user, password, root (an empty folder that both users may write to, of `room` MiB if that is given), home (of `user`)."""
 
     name = 'sshd'
 
-    def __init__(self, options=(), host_keys=('ed25519', 'ecdsa'), sftp='internal-sftp', port=None):
+    def __init__(self, options=(), host_keys=('ed25519', 'ecdsa'), sftp='internal-sftp', port=None, room=0):
         super().__init__()
         self.options = list(options)
         self.host_keys = list(host_keys)
         self.sftp = sftp
         self.port = port
+        self.room = room
 
     def begin(self):
         os.makedirs('/run/sshd', mode=0o755, exist_ok=True)
@@ -51,6 +52,8 @@ class Sshd(launcher.Server):
         self.write('known_hosts', known)
         self.write('authorized_keys', self.read('client.pub') + self.read('client_encrypted.pub'))
         os.mkdir(self.path('root'))
+        if self.room:
+            self.run('mount', '-t', 'tmpfs', '-o', f'size={self.room}M', 'tmpfs', self.path('root'))
         os.chmod(self.path('root'), 0o777)
         self.write_accounts(user, password)
         self.write_config()
@@ -116,6 +119,12 @@ class Sshd(launcher.Server):
     def stop(self):
         self.kill()
 
+    def __exit__(self, *_):
+        self.stop()
+        if self.room and os.path.ismount(self.path('root')):
+            self.run('umount', self.path('root'))
+        super().__exit__()
+
     def connections(self):
         return self.output('sshd').count('Starting session: subsystem')
 
@@ -156,8 +165,9 @@ def main():
     parser.add_argument('--option', action='append', default=[])
     parser.add_argument('--host-keys', default='ed25519,ecdsa')
     parser.add_argument('--sftp', default='internal-sftp')
+    parser.add_argument('--room', type=int, default=0)
     arguments = parser.parse_args()
-    launcher.serve(Sshd(arguments.option, arguments.host_keys.split(','), arguments.sftp))
+    launcher.serve(Sshd(arguments.option, arguments.host_keys.split(','), arguments.sftp, room=arguments.room))
 
 
 if __name__ == '__main__':

@@ -25,7 +25,8 @@ class CopyTest(RepositoryTest):
             file.truncate(20 << 20)
             file.write(b'begin')
         # The second repository, with other pieces, and the key that writes there.
-        first, self.second = self.repo, self.path('second')
+        self.second_place = self.new_place('second')
+        first, self.second = self.repo, self.second_place.url
         self.second_master = self.path('second-master.key')
         self.repo = self.second
         self.bkfs('init', '-K', self.second_master, '--chunk-size', '32K')
@@ -79,7 +80,7 @@ class CopyTest(RepositoryTest):
         for field in ('name', 'host', 'user', 'time', 'tags', 'paths', 'files', 'bytes'):
             self.assertEqual([s[field] for s in listed], [s[field] for s in original], field)
         self.assertEqual([s['copied'] for s in self.copy('--all')['snapshots']], [False, False])
-        self.assertEqual(os.listdir(self.second + '/leases') + os.listdir(self.repo + '/leases'), [])
+        self.assertEqual(self.second_place.names('leases/') + self.place.names('leases/'), [])
 
     def test_killed_and_run_again(self):
         for i in range(40):
@@ -106,7 +107,7 @@ class CopyTest(RepositoryTest):
         self.assertIn("series 'x'", self.copy('--name', 'x', code=1))
         self.assertIn('cannot write', self.copy('home', key=self.second_reader, code=1))
         self.assertIn('--to', self.copy('home', key=self.master, code=12))
-        self.assertIn('--to', self.bkfs('copy', 'home', '--to', self.path('absent'), '--to-key-file',
+        self.assertIn('--to', self.bkfs('copy', 'home', '--to', self.new_place('absent').url, '--to-key-file',
                                         self.second_key, code=10).stderr)
         self.assertIn('same repository', self.bkfs('copy', 'home', '--to', self.repo, '--to-key-file',
                                                    self.master, code=2).stderr)

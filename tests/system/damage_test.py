@@ -24,19 +24,11 @@ class DamageTest(RepositoryTest):
         with open(self.other + '/only', 'wb') as file:
             file.write(os.urandom(100000))
         self.bkfs('backup', '--name', 'e', self.other)
-        self.pristine = self.path('pristine')
-        shutil.copytree(self.repo, self.pristine)
+        self.pristine = self.place.saved()
 
     def packs(self):
-        found = []
-        for base, _, files in os.walk(self.repo + '/packs'):
-            found += [os.path.join(base, f) for f in files]
-        return sorted(found, key=os.path.getsize)
-
-    def overwrite(self, path, data):
-        os.chmod(path, 0o600)
-        with open(path, 'wb') as file:
-            file.write(data)
+        sizes = self.place.sizes('packs/')
+        return sorted(sizes, key=sizes.get)
 
     def read_all(self):
         """Mounts with an empty cache and reads every file; returns the names that gave EIO."""
@@ -59,15 +51,14 @@ class DamageTest(RepositoryTest):
 
     def test_flipped_cut_and_missing_packs(self):
         largest = self.packs()[-1]
-        with open(largest, 'rb') as file:
-            good = file.read()
+        good = self.place.read(largest)
         self.assertEqual(self.read_all(), [])
         flipped = bytearray(good)
         flipped[len(good) // 2] ^= 1
         for what, bad, least, most in (('flipped', bytes(flipped), 1, 8), ('cut', good[:len(good) // 2], 20, 40),
                                        ('empty', b'', 60, 60)):
             with self.subTest(what):
-                self.overwrite(largest, bad)
+                self.place.write(largest, bad)
                 failed = self.read_all()
                 self.assertTrue(least <= len(failed) <= most, failed)
                 report = self.bkfs('check', '--read-data', code=13).stdout
@@ -75,27 +66,24 @@ class DamageTest(RepositoryTest):
                 for name in failed:
                     self.assertIn('d:/' + name, report)
                 out = self.path('out-' + what)
+                self.forget_what_was_read()
                 self.bkfs('restore', 'd', out, code=13)
                 self.assertEqual(sorted(set(os.listdir(self.source)) - set(os.listdir(out))), failed)
                 for name in os.listdir(out):
                     self.assertEqual(os.path.getsize(f'{out}/{name}'), 100000)
-        os.unlink(largest)
+        self.place.remove(largest)
         self.assertEqual(len(self.read_all()), 60)
         self.bkfs('check', code=13)
-        self.overwrite_new(largest, good)
+        self.place.write(largest, good)
         self.assertEqual(self.read_all(), [])
-
-    def overwrite_new(self, path, data):
-        with open(path, 'wb') as file:
-            file.write(data)
 
     def test_damaged_records_are_named(self):
         shots = self.snapshots()
-        path = f'{self.repo}/snapshots/{shots[0]["id"]}'
-        with open(path, 'rb') as file:
-            good = bytearray(file.read())
-        good[200] ^= 1
-        self.overwrite(path, bytes(good))
+        name = f'snapshots/{shots[0]["id"]}'
+        flipped = bytearray(self.place.read(name))
+        flipped[200] ^= 1
+        self.place.write(name, bytes(flipped))
+        self.forget_what_was_read()
         done = self.bkfs('snapshots', '--json')
         self.assertIn(shots[0]['id'], done.stderr)
         self.assertIn(shots[1]['id'], done.stdout)
@@ -105,24 +93,19 @@ class DamageTest(RepositoryTest):
         for folder in ('index', 'snapshots', 'packs'):
             for what in ('missing', 'flipped'):
                 with self.subTest(f'{folder} {what}'):
-                    shutil.rmtree(self.repo)
-                    shutil.copytree(self.pristine, self.repo)
+                    self.place.fill(self.pristine)
                     shutil.rmtree(self.path('tool-cache'), ignore_errors=True)
-                    victims = []
-                    for base, _, files in os.walk(f'{self.repo}/{folder}'):
-                        victims += [os.path.join(base, f) for f in files]
+                    victim = self.place.names(folder + '/')[0]
                     # The newest record can only be missed by who has seen it: take the first of its writer.
                     if folder == 'snapshots':
-                        victims = [f'{self.repo}/snapshots/{self.snapshots()[0]["id"]}']
+                        victim = f'snapshots/{self.snapshots()[0]["id"]}'
                         shutil.rmtree(self.path('tool-cache'))
-                    victim = sorted(victims)[0]
                     if what == 'missing':
-                        os.unlink(victim)
+                        self.place.remove(victim)
                     else:
-                        with open(victim, 'rb') as file:
-                            data = bytearray(file.read())
+                        data = bytearray(self.place.read(victim))
                         data[-40] ^= 4
-                        self.overwrite(victim, bytes(data))
+                        self.place.write(victim, bytes(data))
                     self.bkfs('check', '--read-data', code=13)
 
     def check(self, *options, code=0, key=None):
@@ -133,10 +116,9 @@ class DamageTest(RepositoryTest):
 
     def test_repair_and_sources(self):
         largest = self.packs()[-1]
-        with open(largest, 'rb') as file:
-            flipped = bytearray(file.read())
+        flipped = bytearray(self.place.read(largest))
         flipped[len(flipped) // 2] ^= 1
-        self.overwrite(largest, bytes(flipped))
+        self.place.write(largest, bytes(flipped))
         failed = self.read_all()
         report = self.check('--read-data', code=13)
         self.assertEqual([o['object'].rsplit('/')[-1] for o in report['objects']], [os.path.basename(largest)])
@@ -147,7 +129,7 @@ class DamageTest(RepositoryTest):
         self.assertEqual(len(report['repaired']), 1, report)
         self.assertEqual(report['objects'], [])
         self.assertEqual(self.affected(report), ['/' + name for name in failed])
-        os.unlink(largest)  # everything that could be read is elsewhere
+        self.place.remove(largest)  # everything that could be read is elsewhere
         self.assertEqual(self.read_all(), failed)
         # The files are still there.
         report = self.check('--repair', '--source', self.source)
@@ -158,13 +140,11 @@ class DamageTest(RepositoryTest):
 
     def test_repair_of_the_index(self):
         maintain = self.derive('Maintain')
-        segments = [f'{self.repo}/index/{name}' for name in os.listdir(self.repo + '/index')]
-        os.unlink(segments[0])
-        with open(segments[1], 'r+b') as file:
-            os.chmod(segments[1], 0o600)
-            file.truncate(100)
+        segments = self.place.names('index/')
+        self.place.remove(segments[0])
+        self.place.write(segments[1], self.place.read(segments[1])[:100])
         report = self.check(code=13)
-        self.assertIn('index/' + os.path.basename(segments[1]), [o['object'] for o in report['objects']])
+        self.assertIn(segments[1], [o['object'] for o in report['objects']])
         self.assertTrue(report['files'])
         report = self.check('--repair', key=maintain)
         self.assertFalse(report['damaged'], report)
@@ -185,7 +165,7 @@ class DamageTest(RepositoryTest):
         for wrong in (['--level', 'all'], ['--read-data=x'], ['--max-duration', '5'], ['--restart'], ['--source', '/'],
                       ['--repair', '--level', 'structure']):
             self.bkfs('check', *wrong, code=2)
-        os.unlink(self.packs()[0])
+        self.place.remove(self.packs()[0])
         self.assertFalse(self.check('--level', 'structure')['damaged'])
         self.check('--level', 'signatures', code=13)
 

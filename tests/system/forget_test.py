@@ -30,8 +30,7 @@ class ForgetTest(RepositoryTest):
         return [s['id'] for s in self.snapshots()]
 
     def files(self, folder):
-        path = self.repo + '/' + folder
-        return sorted(os.listdir(path)) if os.path.isdir(path) else []
+        return [name.partition('/')[2] for name in self.place.names(folder + '/')]
 
     def restored(self, what, number):
         out = self.path(f'out-{number}')

@@ -2,9 +2,13 @@
 """A full disk under the store or the cache: the writer is told, what was closed is kept and stored once there is room."""
 import errno
 import os
-import shutil
 
+import places
 from harness import RepositoryTest, main, run
+from places import sized
+
+REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EIO)
+FULL = r'No space|no space|quota|Quota'
 
 
 class FullDiskTest(RepositoryTest):
@@ -17,6 +21,13 @@ class FullDiskTest(RepositoryTest):
         os.makedirs(where, exist_ok=True)
         run('mount', '-o', 'loop', image, where)
         self.addCleanup(run, 'umount', '-l', where, check=False)
+
+    def small_place(self, mebibytes):
+        if places.AFAR:
+            return places.new_small_place(mebibytes)
+        disk = self.path('disk')
+        self.small_disk(disk, mebibytes)
+        return places.Folder(disk + '/repo')
 
     def tearDown(self):
         # The daemon must be gone before its disks are.
@@ -37,12 +48,12 @@ class FullDiskTest(RepositoryTest):
                     file.write(data)
                 kept[f'{i:03}'] = data
             except OSError as error:
-                self.assertIn(error.errno, (errno.ENOSPC, errno.EIO))
+                self.assertIn(error.errno, REFUSALS)
                 return kept
             if i % 10 == 9:
                 done = run('sync', self.incoming(series), check=False)
                 if done.returncode != 0:
-                    self.assertIn('No space', done.stderr)
+                    self.assertRegex(done.stderr, FULL)
         raise AssertionError('a full disk refused nothing')
 
     def check_kept(self, kept, series):
@@ -51,21 +62,20 @@ class FullDiskTest(RepositoryTest):
                 self.assertEqual(file.read(), data, name)
 
     def test_full_store(self):
-        disk = self.path('disk')
-        self.small_disk(disk, 40)
-        shutil.move(self.repo, disk + '/repo')
-        self.repo = disk + '/repo'
-        ballast = disk + '/ballast'
-        with open(ballast, 'wb') as file:
-            file.write(os.urandom(15 << 20))
+        # Where more is accepted before the store is asked, there must be room for that later.
+        self.use(self.small_place(sized(40, 48)))
+        self.master = self.path('other.key')
+        self.bkfs('init', '-K', self.master)
+        ballast = self.place.beside('ballast')
+        ballast.write('file', os.urandom(sized(15, 23) << 20))
         self.mount()
         os.mkdir(self.incoming('f'))
         kept = self.fill_until_refused('f')
         self.assertGreater(len(kept), 3)
         self.check_kept(kept, 'f')
         with open(self.incoming('.status'), encoding='utf-8') as file:
-            self.assertIn('No space', file.read())
-        os.unlink(ballast)
+            self.assertRegex(file.read(), FULL)
+        ballast.clear()
         for name in sorted(kept)[12:]:       # still more than the disk can take
             os.unlink(self.incoming('f', name))
             del kept[name]
@@ -95,7 +105,7 @@ class FullDiskTest(RepositoryTest):
                     file.write(data)
                 kept[str(i)] = data
             except OSError as error:
-                self.assertIn(error.errno, (errno.ENOSPC, errno.EIO))
+                self.assertIn(error.errno, REFUSALS)
                 refused = True
                 break
         self.assertTrue(refused)

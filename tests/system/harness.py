@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the system tests share: a scratch repository, the programs, mounts that are always taken down."""
+import glob
 import json
 import os
 import shutil
@@ -8,6 +9,8 @@ import subprocess
 import tempfile
 import time
 import unittest
+
+import places
 
 BKFS = os.environ['BKFS']
 MOUNT_BKFS = os.environ['MOUNT_BKFS']
@@ -44,18 +47,19 @@ def wait_gone(pid, seconds=60):
 
 
 class RepositoryTest(unittest.TestCase):
-    """A repository with its master key in a scratch folder."""
+    """A repository, in the place that BKFS_TEST_STORE says, with its master key in a scratch folder."""
 
     def setUp(self):
         self.scratch = tempfile.mkdtemp(prefix='bkfs-system-')
         # First of the cleanups and so the last to run: disks that a test mounts in there are gone then.
         self.addCleanup(shutil.rmtree, self.scratch, ignore_errors=True)
-        self.repo = self.path('repo')
         self.master = self.path('master.key')
         self.mnt = self.path('mnt')
         self.cache = self.path('cache')
         os.mkdir(self.mnt)
         self.environment = dict(os.environ, BKFS_CACHE_DIR=self.path('tool-cache'), LC_ALL='C')
+        self.place, self.repo = None, None
+        self.use(self.new_place('repo'))
         self.bkfs('init', '-K', self.master)
 
     def tearDown(self):
@@ -67,6 +71,16 @@ class RepositoryTest(unittest.TestCase):
                     wait_gone(pid, 20)
                 except AssertionError:
                     os.kill(pid, signal.SIGKILL)
+
+    def new_place(self, name):
+        place = places.new_place(self.path(name))
+        self.addCleanup(place.clear)
+        return place
+
+    def use(self, place):
+        """From now on the repository is there, and the programs are let in."""
+        self.place, self.repo = place, place.url
+        self.environment.update(place.environment)
 
     def path(self, *parts):
         return os.path.join(self.scratch, *parts)
@@ -90,12 +104,19 @@ class RepositoryTest(unittest.TestCase):
         return out
 
     def mount(self, key=None, code=0, **options):
+        """Options are the mount's, but for `source` (instead of self.repo) and `mnt`."""
+        source, mnt = options.pop('source', self.repo), options.pop('mnt', self.mnt)
         words = [f'key={key or self.master}', f'cache_dir={options.pop("cache_dir", self.cache)}']
         options.setdefault('commit_idle', 0)
         words += [name if value is True else f'{name}={value}' for name, value in options.items()]
-        done = run(MOUNT_BKFS, self.repo, self.mnt, '-o', ','.join(words), check=False)
+        done = run(MOUNT_BKFS, source, mnt, '-o', ','.join(words), check=False, env=self.environment)
         self.assertEqual(done.returncode, code, done.stderr)
         return done
+
+    def forget_what_was_read(self):
+        """From stores on other machines: it is right for ever, and would do instead of what is damaged there."""
+        for kept in glob.glob(self.path('*cache', '*', '*', 'read')):
+            shutil.rmtree(kept)
 
     def umount(self):
         self.bkfs('umount', self.mnt)

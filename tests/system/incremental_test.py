@@ -6,6 +6,7 @@ import re
 import shutil
 
 from harness import RepositoryTest, main, run
+from places import sized
 
 MEBIBYTE = 1 << 20
 
@@ -40,7 +41,7 @@ class IncrementalTest(RepositoryTest):
         self.assertTrue(390 < float(sent[1]) < 500 and 390 < float(sent[2]) < 500, sent[0])
 
     def test_insertion_in_front_of_a_large_file(self):
-        size = int(os.environ.get('BKFS_LARGE_FILE', 96 * MEBIBYTE))
+        size = int(os.environ.get('BKFS_LARGE_FILE', sized(96, 48) * MEBIBYTE))
         original = self.path('original')
         with open(original, 'wb') as file:
             for _ in range(size // MEBIBYTE):

@@ -6,8 +6,9 @@ import subprocess
 import time
 
 from harness import RepositoryTest, main, run
+from places import sized
 
-ROUNDS = int(os.environ.get('BKFS_KILL_ROUNDS', '12'))
+ROUNDS = int(os.environ.get('BKFS_KILL_ROUNDS', sized(12, 4)))
 
 
 class KillTest(RepositoryTest):
@@ -18,7 +19,7 @@ class KillTest(RepositoryTest):
         rng = random.Random(seed)
         source = self.path('source')
         os.mkdir(source)
-        for i in range(600):
+        for i in range(sized(600, 300)):
             with open(f'{source}/{i:04}', 'wb') as file:
                 file.write(rng.randbytes(rng.choice((0, 10, 3000, 40000, 900000))))
         self.mount()

@@ -11,9 +11,10 @@ import threading
 import time
 
 from harness import BKFS, MOUNT_BKFS, RepositoryTest, is_mounted, main, run
+from places import sized
 
 SECONDS = int(os.environ.get('BKFS_MAINTAIN_SECONDS', '25'))  # 600 on request
-ROUNDS = int(os.environ.get('BKFS_KILL_ROUNDS', '12'))
+ROUNDS = int(os.environ.get('BKFS_KILL_ROUNDS', sized(12, 4)))
 
 
 class MaintenanceTest(RepositoryTest):
@@ -36,10 +37,6 @@ class MaintenanceTest(RepositoryTest):
             content = random.Random(self.rng.randrange(400))
             with open(name, 'wb') as file:
                 file.write(content.randbytes(content.choice((100, 5000, 60000, 400000))))
-
-    def store_size(self, repo=None):
-        return sum(os.path.getsize(os.path.join(base, name))
-                   for base, _, names in os.walk(repo or self.repo) for name in names)
 
     def maintain_until(self, stop, failures):
         commands = (('forget', '-q', '--keep-last', '2'), ('compact', '-q'), ('prune', '-q', '--grace', '0'),
@@ -93,7 +90,7 @@ class MaintenanceTest(RepositoryTest):
         top = self.path('reader')
         os.mkdir(top)
         options = f'key={self.derive("ReadOnly")},cache_dir={self.path("reader-cache")},lease=6s'
-        run(MOUNT_BKFS, self.repo, top, '-o', options)
+        run(MOUNT_BKFS, self.repo, top, '-o', options, env=self.environment)
         self.addCleanup(lambda: is_mounted(top) and run('umount', '-l', top))
         return top
 
@@ -129,13 +126,13 @@ class MaintenanceTest(RepositoryTest):
         self.assert_same_tree(self.source, os.path.join(self.mnt, 'latest/m'))
         self.umount()
         self.bkfs('umount', reader)
-        self.assertEqual(os.listdir(os.path.join(self.repo, 'leases')), [])
+        self.assertEqual(self.place.names('leases/'), [])
         self.bkfs('forget', '--keep-last', '1')
         self.bkfs('compact', '--threshold', '1')
         self.bkfs('prune', '--now')
         self.bkfs('check', '--read-data')
         plain = sum(os.path.getsize(os.path.join(self.source, name)) for name in os.listdir(self.source))
-        self.assertLess(self.store_size(), plain * 1.1 + 200000)
+        self.assertLess(self.place.total(), plain * 1.1 + 200000)
 
     def killed(self, *command):
         """Runs a command and kills it somewhere on its way; True unless it ended by itself first."""
@@ -172,7 +169,7 @@ class MaintenanceTest(RepositoryTest):
         left = json.loads(self.bkfs('prune', '--dry-run', '--json').stdout)
         for field in ('condemned_packs', 'deleted_packs', 'waiting_packs', 'unused_bytes', 'missing_blobs'):
             self.assertEqual(left[field], 0, left)
-        self.assertEqual(os.listdir(os.path.join(self.repo, 'leases')), [])
+        self.assertEqual(self.place.names('leases/'), [])
         self.bkfs('check', '--read-data')
 
     def edit(self, words):
@@ -196,20 +193,20 @@ class MaintenanceTest(RepositoryTest):
     def test_half_of_ten_versions(self):
         """What is left takes no more room than if the rest had never been there (tests/bench/versions.py: real ones)."""
         words = [f'{self.rng.randrange(1 << 50):x} '[:self.rng.randrange(3, 12)] for _ in range(5000)]
-        alone = self.path('alone')
-        run(BKFS, 'init', '-R', alone, '-K', self.path('alone.key'), env=self.environment)
+        alone = self.new_place('alone')
+        run(BKFS, 'init', '-R', alone.url, '-K', self.path('alone.key'), env=self.environment)
         for version in range(10):
             self.edit(words)
             self.bkfs('backup', '-q', '-n', f'v{version}', self.source)
             if version >= 5:
-                run(BKFS, 'backup', '-q', '-R', alone, '-K', self.path('alone.key'), '-n', f'v{version}', self.source,
+                run(BKFS, 'backup', '-q', '-R', alone.url, '-K', self.path('alone.key'), '-n', f'v{version}', self.source,
                     env=self.environment)
-        before = self.store_size(self.repo)
+        before = self.place.total()
         self.bkfs('forget', '-q', *(f'v{version}' for version in range(5)))
         self.bkfs('compact', '-q')
         self.bkfs('prune', '-q', '--now')
         self.bkfs('check', '-q', '--read-data')
-        left, other = self.store_size(self.repo), self.store_size(alone)
+        left, other = self.place.total(), alone.total()
         self.assertLess(left, other * 1.05, f'{before} before')
         self.assertGreater(before, other * 1.15)  # there was something to free
 

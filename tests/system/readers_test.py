@@ -13,6 +13,7 @@ import threading
 import time
 
 from harness import BKFS, RepositoryTest, main, run, wait_gone
+from places import only_on
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), '../../scripts'))
 import nacl.bindings  # noqa: E402
@@ -50,7 +51,7 @@ class ReadersTest(RepositoryTest):
         return self.snapshots()[-1]['id']
 
     def objects(self, folder):
-        return [name for _, _, names in os.walk(os.path.join(self.repo, folder)) for name in names]
+        return [name.rpartition('/')[2] for name in self.place.names(folder + '/')]
 
     def tidy(self):
         """As another machine would do it. Returns what the last prune says."""
@@ -75,8 +76,7 @@ class ReadersTest(RepositoryTest):
         """What was open goes once the mount has said that it is closed, and moved off the list that condemns it: one
         renewal or the next, as the closing fell beside it."""
         until = time.monotonic() + 30
-        while (size := sum(os.path.getsize(os.path.join(base, name)) for base, _, names in
-                           os.walk(self.repo + '/packs') for name in names)) >= limit:
+        while (size := self.place.total('packs/')) >= limit:
             self.assertLess(time.monotonic(), until, f'{size} bytes of packs')
             self.renewed()
             self.tidy()
@@ -183,6 +183,7 @@ class ReadersTest(RepositoryTest):
         self.bkfs('prune', '--now', key=self.maintain)
         self.assertEqual(self.objects('leases') + self.objects('packs'), [])
 
+    @only_on('local')
     def test_a_medium_that_takes_nothing(self):
         first = self.backup()
         key = self.derive('ReadOnly')
@@ -272,22 +273,18 @@ class ReadersTest(RepositoryTest):
 
     def decisions(self, snapshot):
         """A removal and an entry of the log as a rightful key makes them, in a copy of the repository."""
-        copy = self.path('copy-of-repo')
-        run('cp', '-a', self.repo, copy)
+        copy = self.place.download(self.path('copy-of-repo'))
         environment = dict(self.environment, BKFS_CACHE_DIR=self.path('copy-cache'))
         for command in (('forget', '-q', snapshot), ('prune', '-q')):
-            run(BKFS, *command, '-R', copy, '-K', self.maintain, env=environment)
+            run(BKFS, *command, '-R', copy.url, '-K', self.maintain, env=environment)
         out = {}
         for folder in ('removed', 'condemned'):
-            name, = os.listdir(os.path.join(copy, folder))
-            with open(os.path.join(copy, folder, name), 'rb') as file:
-                out[folder] = file.read()
+            name, = copy.names(folder + '/')
+            out[folder] = copy.read(name)
         return out
 
     def put(self, folder, name, data):
-        os.makedirs(os.path.join(self.repo, folder), exist_ok=True)
-        with open(os.path.join(self.repo, folder, name), 'wb') as file:
-            file.write(data)
+        self.place.write(f'{folder}/{name}', data)
         return f'{folder}/{name}'
 
     def test_forged_decisions(self):

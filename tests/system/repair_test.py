@@ -8,9 +8,10 @@ import random
 import shutil
 
 from harness import BKFS, RepositoryTest, main, run
+from places import sized
 
 BACKUPS = 50  # each makes a pack of contents, a pack of trees, and an index segment
-ROUNDS = int(os.environ.get('BKFS_DAMAGE_ROUNDS', '4'))  # of each kind; 100 on request are all
+ROUNDS = int(os.environ.get('BKFS_DAMAGE_ROUNDS', sized(4, 1)))  # of each kind; 100 on request are all
 
 
 class RepairTest(RepositoryTest):
@@ -30,21 +31,18 @@ class RepairTest(RepositoryTest):
         ids = [shot['id'] for shot in self.snapshots()]
         self.bkfs('forget', '-q', *ids[10:-10:2])
         self.kept = [shot['id'] for shot in self.snapshots()]
-        self.sound = self.path('sound')
-        os.rename(self.repo, self.sound)
+        self.sound = self.place.saved()
         self.bkfs_check = ('check', '--json', '-q', '-R', self.repo, '-K', self.master)
 
     def objects(self, folder):
-        top = os.path.join(self.sound, folder)
-        return sorted(os.path.relpath(os.path.join(base, name), self.sound)
-                      for base, _, names in os.walk(top) for name in names)
+        return sorted(name for name in self.sound if name.startswith(folder + '/'))
 
     def fresh(self, without):
         """The sound store but for one object, and nobody who remembers it."""
-        for folder in (self.repo, self.path('tool-cache'), self.cache):
+        for folder in (self.path('tool-cache'), self.cache):
             shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(self.sound, self.repo)
-        os.unlink(os.path.join(self.repo, without))
+        self.place.fill(self.sound)
+        self.place.remove(without)
 
     def check(self, *options):
         done = run(BKFS, *self.bkfs_check, *options, check=False, env=self.environment)

@@ -5,6 +5,7 @@ import time
 
 import worst_case
 from harness import RepositoryTest, main, run
+from places import sized
 
 
 class RoundtripTest(RepositoryTest):
@@ -15,13 +16,7 @@ class RoundtripTest(RepositoryTest):
 
     def build(self, entries=2000):
         """rsync reads every byte of a hole, many times over: the huge one is for the test that does not."""
-        worst_case.build(self.source, entries=entries, sparse=256 << 20)
-
-    def stored_bytes(self):
-        total = 0
-        for base, _, files in os.walk(self.repo):
-            total += sum(os.path.getsize(os.path.join(base, f)) for f in files)
-        return total
+        worst_case.build(self.source, entries=entries, sparse=sized(256, 64) << 20)
 
     def check_out(self, series):
         self.assert_same_tree(self.source, os.path.join(self.mnt, 'latest', series))
@@ -30,13 +25,13 @@ class RoundtripTest(RepositoryTest):
         self.assert_same_tree(self.source, out)
 
     def test_rsync_in(self):
-        self.build(entries=100_000)
+        self.build(entries=sized(100_000, 5000))
         self.mount()
         os.mkdir(self.incoming('x'))
         run('rsync', '-aHAXS', self.source + '/', self.incoming('x') + '/')
         self.sync('x')
         self.check_out('x')
-        self.assertLess(self.stored_bytes(), 50 << 20)   # nothing costs nothing
+        self.assertLess(self.place.total(), 50 << 20)   # nothing costs nothing
         # Again: nothing to send, no new snapshot.
         before = len(self.snapshots())
         done = run('rsync', '-aHAXS', '--itemize-changes', self.source + '/', self.incoming('x') + '/')
@@ -84,7 +79,7 @@ class RoundtripTest(RepositoryTest):
                     file.seek(10 << 30)
                     self.assertEqual(file.read(20), b'in the middle' + bytes(7))
         self.assertLess(time.monotonic() - start, 120)   # reading it all, six times, takes longer anywhere
-        self.assertLess(self.stored_bytes(), 1 << 20)
+        self.assertLess(self.place.total(), 1 << 20)
 
     def snapshot_of(self, series):
         return [s['id'] for s in self.snapshots() if s['name'] == series][-1]

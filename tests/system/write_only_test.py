@@ -70,7 +70,8 @@ class WriteOnlyTest(RepositoryTest):
             self.assertTrue(all('No such file' in why for _, _, why in error.args[0]), error)
         shutil.copy(self.key, loot)
         self.umount()
-        run('/usr/bin/python3', os.path.join(os.path.dirname(__file__), 'thief.py'), self.repo, loot)
+        stored = self.place.download(self.path('stored'))
+        run('/usr/bin/python3', os.path.join(os.path.dirname(__file__), 'thief.py'), stored.folder, loot)
         for base, _, files in os.walk(loot):
             for name in files:
                 with open(os.path.join(base, name), 'rb') as file:

@@ -12,7 +12,6 @@
 
 namespace bkfs {
 
-std::string HumanSize(uint64_t bytes);                                 // "1.4 MiB"
 std::string Counted(uint64_t count, const std::string& thing);         // "1 file", "2 files"
 std::string LongListing(const Entry& entry, const std::string& path);  // as ls -l
 std::string KindWord(EntryKind kind);                                  // "file", "directory", ...

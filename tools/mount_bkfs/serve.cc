@@ -8,10 +8,14 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <optional>
 #include <thread>
 
 #include "engine/base/fd.h"
+#include "engine/base/printable.h"
+#include "engine/base/transfer.h"
 #include "fs/fuse/session.h"
+#include "tools/ending.h"
 #include "tools/exit_codes.h"
 #include "tools/host.h"
 #include "tools/open_repository.h"
@@ -25,7 +29,10 @@ constexpr unsigned kThreadsFar = 32;  // they wait more than they work
 constexpr size_t kUploadsFar = 4;
 constexpr uint64_t kSpoolNear = 192ULL << 20;
 constexpr uint64_t kSpoolFar = 1ULL << 30;
-constexpr int64_t kPatienceNs = 60'000'000'000;
+constexpr int64_t kSecond = 1'000'000'000;
+constexpr int64_t kPatienceNs = 60 * kSecond;
+// For a store that is away at the end. systemd gives a unit 90 s.
+constexpr int64_t kPatienceSeconds = 60;
 // A search through all snapshots pins them with one object, which these make 128 KiB long.
 constexpr size_t kPinnedAhead = 4096;
 
@@ -114,22 +121,18 @@ Status OpenLog(const MountOptions& options, const std::string& cache, const Pare
   return {};
 }
 
-// Stands beside the lock while a daemon that is unmounted already stores what is left.
-std::string EndingMark(const Repository& repo) { return repo.local_directory() + "/ending"; }
-
 // umount(8) may return before the daemon is gone; who mounts again then shall wait for it, and not
 // be told of a mount that he has just ended.
 Result<std::unique_ptr<Staging>> OpenStagingPatiently(const Staging::Options& options,
                                                       Stack& stack) {
-  const std::string mark = EndingMark(*stack.repo);
+  const EndingNotes notes(stack.repo->local_directory());
   const int64_t start = stack.clock.MonotonicNanos();
   for (;;) {
     auto staging = Staging::Open(*stack.repo, options);
-    // A moment without the mark as well: it is not there at once.
-    const bool ending = ::access(mark.c_str(), F_OK) == 0;
-    const int64_t patience = ending ? kPatienceNs : kPatienceNs / 100;
+    // A moment without the note as well: it is not there at once.
+    const int64_t patience = notes.IsEnding() ? kPatienceNs : kPatienceNs / 100;
     if (staging.code() != Code::kBusy || stack.clock.MonotonicNanos() > start + patience) {
-      if (staging.ok()) ::unlink(mark.c_str());  // a killed daemon's
+      if (staging.ok()) notes.Begin();
       return staging;
     }
     std::this_thread::sleep_for(std::chrono::milliseconds(50));
@@ -220,17 +223,67 @@ Status OpenStack(const MountOptions& options, const std::string& mountpoint, con
   return MountStack(options, mountpoint, stack);
 }
 
-// After the last request: nothing written may be forgotten.
-Status StoreEverything(Stack& stack) {
-  if (!stack.staging) return {};
-  stack.log->Info("storing what is left");
-  (void)WriteNewFile(EndingMark(*stack.repo), {}, 0600).ok();  // without it nobody waits
-  Status stored = stack.staging->CommitAll();
-  if (!stored.ok()) {
-    stack.log->Error("not everything is in the store: " + stored.message() +
-                     "; the rest is kept for the next mount");
+// Tells who waits for the daemon's end what that waits for, and ends it when the store is away for
+// too long: a machine that is shut down cannot wait for another.
+class EndingWatch final : public TransferWatch {
+ public:
+  EndingWatch(Stack& stack, const EndingNotes& notes, int64_t patience_ns)
+      : stack_(stack), notes_(notes), patience_ns_(patience_ns) {}
+
+  Status Waiting() override {
+    const StoreHealth way = stack_.repo->store().Health();
+    if (way.silent_ns > patience_ns_) {
+      Status away(Code::kUnavailable, "the store has not answered for " + Seconds(way));
+      return way.failure.ok() ? away : away.WithContext(way.failure.message());
+    }
+    const int64_t now = stack_.clock.MonotonicNanos();
+    if (now - said_ns_ < kSayNs) return {};
+    said_ns_ = now;
+    std::string text = HumanSize(stack_.staging->PendingBytes()) + " to be stored in " +
+                       stack_.repo->store().Describe();
+    if (way.silent_ns > kSayNs) text += ", which has not answered for " + Seconds(way);
+    if (!way.failure.ok()) text += ": " + way.failure.message();
+    notes_.Say(text);
+    return {};
   }
-  return stored;
+
+ private:
+  static constexpr int64_t kSayNs = 1'000'000'000;
+  static std::string Seconds(const StoreHealth& way) {
+    return std::to_string(way.silent_ns / 1'000'000'000) + " s";
+  }
+
+  Stack& stack_;
+  const EndingNotes& notes_;
+  const int64_t patience_ns_;
+  int64_t said_ns_ = 0;
+};
+
+// After the last request: nothing written may be forgotten.
+Status StoreEverything(Stack& stack, const EndingNotes& notes, int64_t patience_ns) {
+  stack.log->Info("storing what is left");
+  notes.Say("storing what is left");
+  EndingWatch watch(stack, notes, patience_ns);
+  const WatchScope scope(watch);
+  stack.staging->StopCommitting();
+  Status stored = stack.staging->CommitAll();
+  if (stored.ok()) return {};
+  const Status said(stored.code(), "not everything is in the store: " + stored.message() +
+                                       "; the rest is kept for the next mount");
+  stack.log->Error(said.message());
+  return said;
+}
+
+// Everything that a mount was, in its order.
+void TakeDown(Stack& stack, const Status& stored) {
+  stack.session.reset();
+  stack.fs.reset();
+  std::optional<EndingNotes> notes;
+  if (stack.staging) notes.emplace(stack.repo->local_directory());
+  stack.staging.reset();
+  if (notes) notes->End(stored);
+  stack.lease.reset();
+  stack.repo.reset();
 }
 }  // namespace
 
@@ -256,20 +309,19 @@ int ServeMount(const MountOptions& options, const std::string& mountpoint, const
                   (stack.staging ? "" : " (read-only)") + ", process " +
                   std::to_string(::getpid()));
   Status served;
+  Status stored;
   {
     SignalWatch signals(*stack.session, *stack.log);
     served = stack.session->Run([&parent] { parent.Ready(); });
     if (!served.ok()) stack.log->Error(served.message());
-    Status stored = StoreEverything(stack);
+    if (stack.staging) {
+      const int64_t patience =
+          options.config.store.network.stall_seconds.value_or(kPatienceSeconds) * kSecond;
+      stored = StoreEverything(stack, EndingNotes(stack.repo->local_directory()), patience);
+    }
     if (served.ok()) served = stored;
   }
-  stack.session.reset();
-  stack.fs.reset();
-  const std::string mark = stack.staging ? EndingMark(*stack.repo) : std::string();
-  stack.staging.reset();
-  if (!mark.empty()) ::unlink(mark.c_str());
-  stack.lease.reset();
-  stack.repo.reset();
+  TakeDown(stack, stored);
   stack.log->Info("unmounted " + mountpoint);
   if (!served.ok()) parent.Failed(served);
   return served.ok() ? kExitDone : kExitFailed;

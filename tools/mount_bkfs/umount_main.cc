@@ -25,7 +25,11 @@ int Run(int argc, char** argv) {
     if (option == '?') return Usage();
   }
   if (::optind + 1 != argc) return Usage();
-  Status status = UnmountBkfs(argv[::optind], how, [] { return false; });
+  Status status = UnmountBkfs(
+      argv[::optind], how, [] { return false; },
+      [](const std::string& text) {
+        std::fprintf(stderr, "umount.fuse.bkfs: %s\n", text.c_str());
+      });
   if (!status.ok()) std::fprintf(stderr, "umount.fuse.bkfs: %s\n", status.message().c_str());
   return ExitCodeOf(status);
 }
