@@ -315,7 +315,12 @@ std::string StagingImpl::StoreText() {
     return text;
   }
   const Status health = writer_->health();
-  return health.ok() ? "ok" : health.message();
+  if (!health.ok()) return health.message();
+  MutexLock lock(tree_mutex_);
+  for (const auto& [name, series] : series_) {
+    if (!series.record.ended && !series.last_error.ok()) return series.last_error.message();
+  }
+  return "ok";
 }
 
 Result<std::string> StagingImpl::StatusText() {

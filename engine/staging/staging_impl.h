@@ -250,7 +250,7 @@ class StagingImpl final : public Staging {
   Status WaitForCommitOf(std::string_view name, std::string_view other = {})
       BKFS_REQUIRES(tree_mutex_);
   Code LastErrorOf(const std::string& name) BKFS_EXCLUDES(tree_mutex_);
-  std::string StoreText();
+  std::string StoreText() BKFS_EXCLUDES(tree_mutex_);
   Status SettleSeries(std::string_view series);
   Result<SnapshotId> CommitSeries(const std::string& name) BKFS_REQUIRES(commit_mutex_);
   Result<SnapshotId> TryCommitSeries(const std::string& name) BKFS_REQUIRES(commit_mutex_);

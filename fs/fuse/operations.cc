@@ -241,7 +241,7 @@ CommitAnswer CommitFor(FileSystem& fs, Ino ino) {
   if (id.ok()) {
     std::copy(id->bytes.begin(), id->bytes.end(), answer.snapshot);
   } else {
-    const std::string& why = id.status().message();
+    const std::string why = id.status().message();
     fs.log().Warning("no snapshot was made: " + why);
     answer.code = static_cast<uint32_t>(id.code());
     std::memcpy(answer.message, why.data(), std::min(why.size(), sizeof answer.message - 1));

@@ -156,18 +156,21 @@ class RefusedLaterTest(LineTest):
             self.assertNotEqual(synced.returncode, 0)
             self.assertEqual(synced.stderr.count('\n'), 1, synced.stderr)
             committed = self.bkfs('commit', self.incoming('x'), code=1)
-            print(synced.stderr, committed.stderr)
+            self.assertEqual(committed.stderr.count('\n'), 1, committed.stderr)
             self.until_status(r'store: .*(not allowed|refuse|denied|key)')
-            print(self.status())
             self.assertRegex(self.status(), r'pending: [1-9]')
             self.assert_same_tree(source, self.incoming('x'))
-            time.sleep(25)   # for the log
+            # Enough for packs that are complete, and refused: what is written goes on into the spool.
+            for name in ('large', 'larger', 'last'):
+                with open(source + '/' + name, 'wb') as file:
+                    file.write(os.urandom(35 << 20))
+                run('cp', '-a', source + '/' + name, self.incoming('x') + '/')
+            time.sleep(12)   # for the log: a commit is tried every ten seconds
         finally:
             self.refuse(False)
         self.until_status('store: ok')
         self.sync('x')
         self.assert_same_tree(source, f'{self.mnt}/latest/x')
-        print(self.log())
         self.assertLess(self.log().count('\n'), 25, self.log())
         self.umount()
         self.bkfs('check', '--read-data')
