@@ -122,7 +122,8 @@ Status CatalogKeeper::RefreshLocked(int64_t asked_ns) {
   const int64_t now = repo_.clock().MonotonicNanos();
   auto list = repo_.snapshots().List();
   if (!list.ok()) {
-    // Who asks has run out of patience, or of time; and a store that is away has told the log itself.
+    // Who asks has run out of patience, or of time; and a store that is away has told the log
+    // itself.
     if (list.code() != Code::kInterrupted && list.code() != Code::kUnavailable &&
         list.status().message() != last_error_) {
       last_error_ = list.status().message();

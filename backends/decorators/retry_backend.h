@@ -18,7 +18,8 @@ struct RetryOptions {
 // bound each time ("full jitter": Brooker, Exponential Backoff And Jitter, 2015), until it works or
 // the total time is over, when it returns the last failure and says how often it was tried. The
 // calling thread's watches end it sooner. The log hears of a store that does not answer once, and
-// when it does again, which ends the pauses of all that wait; beside that, of an operation that has failed for a minute.
+// when it does again, which ends the pauses of all that wait; beside that, of an operation that has
+// failed for a minute.
 //
 // An operation that failed so may have been done. A Put that then finds something under its name
 // looks whether it is the same: it is OK if size and the first and last 64 KiB are (all that is

@@ -61,8 +61,8 @@ void StorePulse::Failed(const std::string& store, const Status& failure) {
     if (told_ || now - life_ns_ < away_ns_) return;
     told_ = true;
   }
-  log_.Warning("the store " + store + " does not answer, it is tried again and again: " +
-               failure.message());
+  log_.Warning("the store " + store +
+               " does not answer, it is tried again and again: " + failure.message());
 }
 
 StoreHealth StorePulse::Health() {

@@ -43,8 +43,8 @@ struct WriterOptions {
   DedupPolicy dedup = DedupPolicy::kOwn;
   // true: a pack the store refuses is kept and tried again until it is stored or the writer ends;
   // meanwhile Flush returns the store's error, and so does Add, but for a store that is away or
-  // lets us in no more: then Add goes on until there are packs_in_flight, and from then on waits for
-  // the one and fails with the other. false: the first error is final.
+  // lets us in no more: then Add goes on until there are packs_in_flight, and from then on waits
+  // for the one and fails with the other. false: the first error is final.
   bool keep_trying = false;
 };
 

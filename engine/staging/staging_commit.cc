@@ -13,7 +13,7 @@ constexpr int64_t kTick = 200'000'000;
 constexpr int64_t kRetryCommit = 10'000'000'000;
 constexpr int64_t kSecond = 1'000'000'000;
 constexpr int64_t kAway = 5 * kSecond;  // silence of a store that is worth a word
-constexpr int kMaxDepth = 4000;  // directories in directories: beyond, the stack is at risk
+constexpr int kMaxDepth = 4000;         // directories in directories: beyond, the stack is at risk
 
 // Whether two states of a root are the same snapshot. A change of ctime alone is none.
 bool SameRoot(Entry a, Entry b) {

@@ -36,8 +36,9 @@ Status CheckNewName(std::string_view name);
 // Lock order: commit_mutex_, an OpenFile's, tree_mutex_, files_mutex_. commit_mutex_ is held over a
 // whole commit, store calls included. An OpenFile's is held while its contents are cut, which may
 // wait for the writer. tree_mutex_ is held over journal reads and writes and while a commit reads
-// the tree (not while it stores). Over the store's answer it is held only where the lease has ended,
-// and where a file with several names changes whose others lie in directories not looked into yet.
+// the tree (not while it stores). Over the store's answer it is held only where the lease has
+// ended, and where a file with several names changes whose others lie in directories not looked
+// into yet.
 class StagingImpl final : public Staging {
  public:
   StagingImpl(Repository& repo, Options options);

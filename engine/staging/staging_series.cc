@@ -39,7 +39,8 @@ class AwayWatch final : public TransferWatch {
   Status Waiting() override {
     const StoreHealth way = store_.Health();
     if (way.silent_ns < kPatience) return {};
-    return {Code::kUnavailable, "the store is away, and it is not known whether it has this series"};
+    return {Code::kUnavailable,
+            "the store is away, and it is not known whether it has this series"};
   }
 
  private:

@@ -46,10 +46,8 @@ class StagingAwayTest : public ::testing::Test {
   Staging& staging() { return staged_.staging(); }
   void Hold(Op op, const std::string& prefix) {
     asked_ = faulty_.Count(op);
-    faulty_.Add({.op = op,
-                 .prefix = prefix,
-                 .action = FaultBackend::Action::kDelay,
-                 .delay_nanos = kLong});
+    faulty_.Add(
+        {.op = op, .prefix = prefix, .action = FaultBackend::Action::kDelay, .delay_nanos = kLong});
   }
   void UntilHeld(Op op) {
     while (faulty_.Count(op) == asked_) std::this_thread::yield();

@@ -17,8 +17,9 @@ Result<int> Commit(Context& context) {
 }
 
 Result<int> Umount(Context& context) {
-  BKFS_TRY(UnmountBkfs(context.args.positional()[0], UnmountHow::kNormal, Interrupted,
-                       [](const std::string& text) { std::cerr << "bkfs: " << text << std::endl; }));
+  BKFS_TRY(
+      UnmountBkfs(context.args.positional()[0], UnmountHow::kNormal, Interrupted,
+                  [](const std::string& text) { std::cerr << "bkfs: " << text << std::endl; }));
   return int{kExitDone};
 }
 
