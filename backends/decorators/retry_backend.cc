@@ -78,7 +78,9 @@ class RetryBackend::Attempts {
                  store_.options_.first_ns << std::min<int64_t>(tries_ - 1, kMostDoublings));
     const int64_t pause = bound / 10 + RandomUpTo(bound - bound / 10);
     const int64_t spent = clock_.MonotonicNanos() - began_ns_;
-    if (spent >= kLong && !std::exchange(told_, true)) {
+    // Of a store that is away that is no news.
+    const bool alone = store_.Health().silent_ns < store_.options_.away_ns;
+    if (spent >= kLong && alone && !std::exchange(told_, true)) {
       store_.log_.Warning(what_ + " has failed for " + std::to_string(spent / kSecond) +
                           " s, it is tried again: " + failure.message());
     }

@@ -26,6 +26,16 @@ struct KeyedHasher {
   blake3_hasher state;
 };
 
+// BLAKE3's C code finds out at its first use what the processor can, and keeps it in a variable that
+// nothing guards: so that use comes before there are threads.
+const bool processor_known = [] {
+  blake3_hasher state;
+  blake3_hasher_init(&state);
+  uint8_t out[BLAKE3_OUT_LEN];
+  blake3_hasher_finalize(&state, out, sizeof out);
+  return true;
+}();
+
 Hash256 Finalize(const blake3_hasher& state) {
   Hash256 out;
   blake3_hasher_finalize(&state, out.data(), out.size());

@@ -5,12 +5,14 @@
 #include <thread>
 
 #include "backends/fault/fault_backend.h"
+#include "engine/base/transfer.h"
 #include "tests/support/test_repository.h"
 
 namespace bkfs {
 namespace {
 
 using Op = FaultBackend::Op;
+constexpr int64_t kPatience = 300'000'000;
 
 std::unique_ptr<BlobWriter> Writer(Repository& repo, WriterOptions options = {}) {
   auto writer = repo.NewWriter(NewMemorySpool(), options);
@@ -209,6 +211,52 @@ TEST(BlobWriter, KeepTryingStoresOnceTheStoreIsBack) {
   ASSERT_TRUE(IsOk(writer->Flush()));
   EXPECT_TRUE(IsOk(writer->health()));
   EXPECT_TRUE(IsOk((*repo)->blobs().Read(PackKind::kContents, *id)));
+}
+
+// A store that is away, or lets us in no more, will do so again: until then there is the spool.
+TEST(BlobWriter, WhatAStoreRefusesForAWhileIsTakenUpToALimit) {
+  for (const Code code : {Code::kUnavailable, Code::kDenied, Code::kNoSpace}) {
+    MemoryBackend store;
+    TestRepository test(store);
+    FaultBackend faulty(store);
+    Repository::Options options;
+    options.cache_directory = test.cache();
+    auto repo = Repository::Open(std::make_unique<BorrowedBackend>(faulty), test.CloneMaster(),
+                                 options, test.log(), test.clock());
+    ASSERT_TRUE(IsOk(repo));
+    WriterOptions writing;
+    writing.keep_trying = true;
+    writing.pack_target = 64 << 10;
+    writing.contents_frame = 16 << 10;
+    writing.packs_in_flight = 4;
+    auto writer = Writer(**repo, writing);
+    faulty.Add({.op = Op::kPut, .prefix = "packs/", .error = {code, "not now"}});
+    uint64_t seed = 0;
+    const auto add = [&] {
+      WaitLimit patience(kPatience, nullptr);
+      const WatchScope scope(patience);
+      return writer->Add(PackKind::kContents, PseudoRandom(10'000, ++seed)).status();
+    };
+    while (seed < 10) ASSERT_TRUE(IsOk(add()));  // a pack, and some more
+    while (writer->health().ok()) std::this_thread::yield();
+    EXPECT_EQ(writer->health().code(), code);
+    const uint64_t before = seed;
+    Status added = add();
+    while (added.ok() && seed < 1000) added = add();
+    if (code == Code::kNoSpace) {
+      EXPECT_EQ(seed, before + 1);
+    } else {
+      EXPECT_GT(seed, before + 4);
+    }
+    EXPECT_LT(seed, 1000U);
+    EXPECT_EQ(added.code(), code);
+    // The one is waited for, the others are told.
+    EXPECT_EQ(added.message().find("has not answered") != std::string::npos,
+              code == Code::kUnavailable);
+    faulty.Heal();
+    EXPECT_TRUE(IsOk(writer->Flush()));
+    EXPECT_TRUE(IsOk(add()));
+  }
 }
 
 TEST(BlobWriter, APutWhoseReplyWasLostIsNoError) {

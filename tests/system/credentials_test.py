@@ -164,7 +164,7 @@ class RefusedLaterTest(LineTest):
             for name in ('large', 'larger', 'last'):
                 with open(source + '/' + name, 'wb') as file:
                     file.write(os.urandom(35 << 20))
-                run('cp', '-a', source + '/' + name, self.incoming('x') + '/')
+                run('rsync', '-a', source + '/', self.incoming('x') + '/')
             time.sleep(12)   # for the log: a commit is tried every ten seconds
         finally:
             self.refuse(False)

@@ -13,7 +13,7 @@ import time
 from harness import BKFS, MOUNT_BKFS, RepositoryTest, is_mounted, main, run
 from places import sized
 
-SECONDS = int(os.environ.get('BKFS_MAINTAIN_SECONDS', '25'))  # 600 on request
+SECONDS = int(os.environ.get('BKFS_MAINTAIN_SECONDS', sized(25, 12)))  # 600 on request
 ROUNDS = int(os.environ.get('BKFS_KILL_ROUNDS', sized(12, 4)))
 
 
