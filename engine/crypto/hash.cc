@@ -28,7 +28,7 @@ struct KeyedHasher {
 
 // BLAKE3's C code finds out at its first use what the processor can, and keeps it in a variable that
 // nothing guards: so that use comes before there are threads.
-const bool processor_known = [] {
+[[maybe_unused]] const bool processor_known = [] {
   blake3_hasher state;
   blake3_hasher_init(&state);
   uint8_t out[BLAKE3_OUT_LEN];
