@@ -26,8 +26,8 @@ struct KeyedHasher {
   blake3_hasher state;
 };
 
-// BLAKE3's C code finds out at its first use what the processor can, and keeps it in a variable that
-// nothing guards: so that use comes before there are threads.
+// BLAKE3's C code finds out at its first use what the processor can, and keeps it in a variable
+// that nothing guards: so that use comes before there are threads.
 [[maybe_unused]] const bool processor_known = [] {
   blake3_hasher state;
   blake3_hasher_init(&state);
