@@ -10,6 +10,7 @@
 #include "backends/local/local_backend.h"
 #include "backends/s3/s3_backend.h"
 #include "backends/sftp/sftp_backend.h"
+#include "engine/base/transfer.h"
 #include "engine/crypto/hash.h"
 #include "tools/open_repository.h"
 #include "tools/prompt.h"
@@ -82,6 +83,9 @@ Result<StorePtr> OpenS3(const Config& config, bool create, bool may_ask, Logger&
   options.storage_class = s3.storage_class;
   options.ca_file = s3.ca_file;
   if (config.store.network.connections) options.connections = *config.store.network.connections;
+  // What gives up a store that stalls is not around this one yet.
+  WaitLimit patience(config.store.network.stall_seconds.value_or(kStallSeconds) * kSecond, nullptr);
+  const WatchScope scope(patience);
   return OpenS3Backend(std::move(options), log, create);
 }
 

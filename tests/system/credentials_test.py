@@ -29,7 +29,6 @@ class RefusedTest(LineTest):
                            env={name: value for name, value in environment.items() if value is not None})
                 self.assertEqual(done.returncode, code, done.stderr)
                 lines = done.stderr.splitlines()
-                print(done.stderr.strip())
                 self.assertEqual(len(lines), 1, done.stderr)
                 self.assertTrue(lines[0].startswith(os.path.basename(command[0]) + ': '), lines)
                 for pattern in patterns:
@@ -50,7 +49,6 @@ class RefusedTest(LineTest):
         with open(large + '/file', 'wb') as file:
             file.write(os.urandom(40 << 20))
         done = self.bkfs('backup', '-q', '-n', 'large', large, code=1)
-        print(done.stderr.strip())
         self.assertEqual(done.stderr.count('\n'), 1, done.stderr)
         self.assertRegex(done.stderr, '(?i)no space|quota')
         self.assertEqual([shot['name'] for shot in self.snapshots()], ['x'])
@@ -84,7 +82,6 @@ class S3RefusedTest(RefusedTest):
                 with open(config, 'w', encoding='utf-8') as file:
                     file.write(f'[Repository]\nURL = {url}\n[S3]\nCAFile = {proxy.facts["ca_file"]}\n')
                 done = run(BKFS, 'snapshots', '-C', config, '-K', self.master, check=False, env=self.environment)
-                print(done.stderr.strip())
                 self.assertEqual((done.returncode, done.stderr.count('\n')), (1, 1), done.stderr)
                 self.assertRegex(done.stderr, pattern)
             else:

@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 
-from harness import BKFS, is_mounted, main, run, wait_gone
+from harness import BKFS, MOUNT_BKFS, is_mounted, main, run, wait_gone
 from line import PATIENCE, STALLED, Chaos, LineTest
 
 FILES = int(os.environ.get('BKFS_CHAOS_FILES', '2000'))              # 20,000 on request
@@ -52,7 +52,6 @@ class BadLineTest(LineTest):
         print(f'{time.monotonic() - began:.0f} s, rsync {copied.returncode}, sync {synced.returncode}, in between '
               f'{outcomes.count(0)} good of {len(outcomes)}, {chaos.done}, requests and errors: '
               f'{self.host.ask("count") if self.host else "-"}, connections and bytes: {self.line.ask("count")}')
-        print(self.log()[-3000:])
         if copied.returncode != 0 or synced.returncode != 0:
             self.assertTrue(copied.stderr or synced.stderr)
             run('rsync', '-a', source + '/', self.incoming('x') + '/')
@@ -152,7 +151,6 @@ class OutageTest(LineTest):
         self.look_at_the_waiting()
         time.sleep(max(0, until - time.monotonic()))
         status = self.status()
-        print(status)
         self.assertRegex(status, r'store: away for ')
         self.assertRegex(status, r'pending: [1-9]')
         self.assertIsNone(syncing.poll())
@@ -163,7 +161,6 @@ class OutageTest(LineTest):
         reading.stderr.close()
         self.assertRegex(self.status(), r'store: ok')
         told = self.log()[len(log):]
-        print(told)
         self.assertLess(told.count('\n'), 12, told)
         self.assert_same_tree(self.path('unseen'), f'{self.mnt}/latest/unseen')
         os.rmdir(self.incoming('x', 'z'))
@@ -220,7 +217,6 @@ class OutageTest(LineTest):
     def test_bkfs_umount_says_what_it_waits_for(self):
         pid = self.write_in_an_outage('cut')
         done = self.bkfs('umount', self.mnt, code=1)
-        print(done.stderr)
         self.assertRegex(done.stderr, r'bkfs: [^\n]*MiB[^\n]*127.0.0.1')
         self.assertIn('the rest is kept for the next mount', done.stderr.splitlines()[-1])
         self.check_kept(pid)
@@ -237,12 +233,27 @@ class OutageTest(LineTest):
         self.bkfs('restore', '-q', 'x', self.path('out'))
         self.assert_same_tree(self.source, self.path('out'))
 
-    def test_mounting_in_an_outage(self):
-        self.line.ask('cut')
-        done = self.mount(code=1)
-        print(done.stderr)
-        self.assertEqual(done.stderr.count('\n'), 1)
-        self.assertRegex(done.stderr, r'^mount.bkfs: .*127\.0\.0\.1')
+    def test_beginning_in_an_outage(self):
+        for how in ('cut', 'stall'):
+            self.line.ask(how)
+            commands = (BKFS, 'snapshots', '-C', self.config), (MOUNT_BKFS, self.config, self.mnt, '-o', f'cache_dir={self.cache}')
+            for command in commands:
+                with self.subTest(how=how, command=os.path.basename(command[0])):
+                    done = subprocess.run(command, stderr=subprocess.PIPE, text=True, timeout=2 * PATIENCE, check=False,
+                                          env=self.environment)
+                    self.assertEqual((done.returncode, done.stderr.count('\n')), (1, 1), done.stderr)
+                    self.assertRegex(done.stderr, r'^(mount.)?bkfs: .*127\.0\.0\.1')
+            self.line.ask('heal')
+
+    def test_an_interrupted_command(self):
+        self.configure(timeout=60)
+        self.line.ask('stall')
+        with subprocess.Popen([BKFS, 'snapshots', '-C', self.config], stderr=subprocess.PIPE, text=True, env=self.environment) as look:
+            time.sleep(2)
+            self.assertIsNone(look.poll())
+            look.send_signal(signal.SIGINT)
+            self.assertEqual(look.communicate(timeout=PATIENCE)[1].splitlines()[-1], 'bkfs: interrupted')
+            self.assertEqual(look.returncode, 130)
 
 
 class SlowLineTest(LineTest):

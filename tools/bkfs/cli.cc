@@ -5,6 +5,7 @@
 #include <boost/program_options.hpp>
 #include <iostream>
 
+#include "engine/base/transfer.h"
 #include "tools/bkfs/output.h"
 #include "tools/open_repository.h"
 
@@ -211,9 +212,14 @@ std::vector<std::string> Arguments::All(const std::string& option) const {
 }
 
 Result<std::unique_ptr<Repository>> Context::Open(Repository::Options options) const {
+  // Once it is open, each command knows by itself what an interruption has to leave in order.
+  WaitLimit until_interrupted(WaitLimit::kForever, Interrupted);
+  const WatchScope scope(until_interrupted);
   auto repo = OpenRepository(config, env, std::move(options), *log, *clock);
   if (only_looks) EndAtOnceWhenInterrupted();
-  if (Interrupted() && repo.ok()) return Status(Code::kInterrupted, "interrupted");
+  if (Interrupted() && (repo.ok() || repo.code() == Code::kInterrupted)) {
+    return Status(Code::kInterrupted, "interrupted");
+  }
   return repo;
 }
 
